@@ -1,0 +1,229 @@
+"""What goes over the wire: the structs that agent and orchestrator share.
+
+JSON over HTTPS, the agent always the client; ``docs/protocol.md`` is the published form. A task travels as a
+DSSE envelope (https://github.com/secure-systems-lab/dsse/blob/master/protocol.md, version 1.0.2).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+#: Version of the requests and answers below; part of every path (``/api/v1``).
+PROTOCOL_VERSION = 1
+
+#: DSSE payload type of a task.
+TASK_PAYLOAD_TYPE = "application/vnd.letsbe.task+json"
+
+#: Media type of every error answer (RFC 9457).
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+
+#: Problem types that an agent acts on; any other is only shown.
+PROBLEM_AGENT_UNKNOWN = "urn:letsbe:problem:agent-unknown"
+PROBLEM_TOKEN_REFUSED = "urn:letsbe:problem:enrolment-token-refused"
+PROBLEM_FINGERPRINT_MISMATCH = "urn:letsbe:problem:fingerprint-mismatch"
+PROBLEM_ATTEMPT_CONFLICT = "urn:letsbe:problem:attempt-conflict"
+PROBLEM_TASK_GONE = "urn:letsbe:problem:task-gone"
+PROBLEM_RESULT_CONFLICT = "urn:letsbe:problem:result-conflict"
+PROBLEM_RESULT_TOO_LARGE = "urn:letsbe:problem:result-too-large"
+
+#: Largest request body the reference orchestrator reads, in bytes.
+MAX_BODY_BYTES = 16 * 1024 * 1024
+#: Largest result the reference orchestrator keeps, in bytes; past it the answer is 413 with this limit.
+MAX_RESULT_BYTES = 1024 * 1024
+
+Status = Literal[
+    "succeeded", "failed", "timed_out", "cancelled", "refused", "unsupported", "expired", "interrupted"
+]
+
+Identifier = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
+Instant = Annotated[str, Meta(description="RFC 3339, UTC, whole seconds: 2026-11-23T10:00:00Z")]
+
+
+class ErrorInfo(Struct, frozen=True, kw_only=True):
+    """Why a run did not succeed."""
+
+    code: Annotated[str, Meta(description="Stable snake_case word that programs switch on.")]
+    message: Annotated[str, Meta(description="What was wrong, with the path, field or value.")]
+    hint: Annotated[str, Meta(description="What a person does next.")] = ""
+    details: dict[str, Any] = {}
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What one run came to: on standard output, as a task's result, and as a COMPOSITE step alike."""
+
+    task_id: str | None = None
+    type: str
+    status: Status
+    success: bool
+    changed: Annotated[bool, Meta(description="From the state before and after, never from a tool's text.")] = False
+    data: dict[str, Any] = {}
+    error: ErrorInfo | None = None
+    warnings: list[str] = []
+    check: Annotated[bool, Meta(description="True: nothing was changed; `changed` says what would be.")] = False
+    started_at: Instant
+    duration_ms: Annotated[int, Meta(ge=0)]
+    agent_version: str
+
+
+class Task(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One order to one agent: the signed payload of an envelope."""
+
+    task_id: Identifier
+    agent_id: Identifier
+    type: str
+    schema_version: Annotated[int, Meta(ge=1)] = 1
+    payload: dict[str, Any] = {}
+    created_at: Instant
+    not_before: Instant | None = None
+    expires_at: Instant
+    timeout_s: Annotated[int, Meta(ge=1, le=86_400)] = 600
+    check: bool = False
+    requested_by: Annotated[str, Meta(max_length=200)] = ""
+
+
+class Signature(Struct, frozen=True, kw_only=True):
+    """One DSSE signature: ``sig`` is base64 of the 64-byte Ed25519 signature over :func:`pae`."""
+
+    keyid: str = ""
+    sig: str
+
+
+class Envelope(Struct, frozen=True, kw_only=True):
+    """A DSSE envelope; ``payload`` is base64 of the task's JSON."""
+
+    payloadType: str
+    payload: str
+    signatures: list[Signature] = []
+
+
+class TaskOffer(Struct, frozen=True, kw_only=True):
+    """A task that waits for this agent, with the attempt id to claim it under."""
+
+    task_id: Identifier
+    attempt_id: Identifier
+    envelope: Envelope
+
+
+class TrustedKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An Ed25519 public key (base64 of 32 bytes) and the executors that it may ask for (``*``: all)."""
+
+    public_key: str
+    executors: list[str] = ["*"]
+
+
+class RegisterRequest(Struct, frozen=True, kw_only=True):
+    """``POST /api/v1/agents/register``"""
+
+    enrolment_token: Annotated[str, Meta(min_length=1, max_length=200)]
+    agent_id: Identifier
+    public_key: Annotated[str, Meta(max_length=64)]
+    hostname: Annotated[str, Meta(max_length=255)]
+    fingerprint: Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="SHA-256 of the machine id.")]
+    version: Annotated[str, Meta(max_length=64)]
+    executors: Annotated[dict[str, int], Meta(description="Task type -> schema version.")] = {}
+
+
+class RegisterResponse(Struct, frozen=True, kw_only=True):
+    """201. ``trusted_keys`` are pinned by the agent unless its own configuration names some."""
+
+    agent_token: str
+    trusted_keys: dict[str, TrustedKey] = {}
+    server_time: Instant
+
+
+class AttemptProgress(Struct, frozen=True, kw_only=True):
+    """A running attempt; naming it renews its lease."""
+
+    task_id: Identifier
+    attempt_id: Identifier
+    step: str = ""
+    percent: Annotated[int, Meta(ge=0, le=100)] | None = None
+    message: Annotated[str, Meta(max_length=2_000)] = ""
+    tail: Annotated[str, Meta(max_length=8_192)] = ""
+
+
+class Hold(Struct, frozen=True, kw_only=True):
+    """A maintenance hold that a person put on the host."""
+
+    reason: str
+    until: Instant
+    allow: list[str] = []
+
+
+class PollRequest(Struct, frozen=True, kw_only=True):
+    """``POST /api/v1/agents/{agent_id}/poll``: heartbeat, lease renewal and question in one."""
+
+    version: Annotated[str, Meta(max_length=64)]
+    capabilities_digest: Annotated[str, Meta(max_length=64)] = ""
+    inventory_digest: Annotated[str, Meta(max_length=64)] = ""
+    hold: Hold | None = None
+    outbox_depth: Annotated[int, Meta(ge=0)] = 0
+    running: Annotated[list[AttemptProgress], Meta(max_length=100)] = []
+    max_tasks: Annotated[int, Meta(ge=0, le=100)] = 10
+
+
+class PollLimits(Struct, frozen=True, kw_only=True):
+    """What the orchestrator is ready to take."""
+
+    result_bytes: Annotated[int, Meta(ge=1024)] = MAX_RESULT_BYTES
+
+
+class PollResponse(Struct, frozen=True, kw_only=True):
+    """200. ``next_poll_s`` is the earliest the agent should ask again (0: at its next tick)."""
+
+    server_time: Instant
+    next_poll_s: Annotated[int, Meta(ge=0, le=86_400)] = 0
+    limits: PollLimits = PollLimits()
+    want_inventory: bool = False
+    cancel: list[Identifier] = []
+    tasks: list[TaskOffer] = []
+
+
+class ClaimResponse(Struct, frozen=True, kw_only=True):
+    """200 on ``POST /api/v1/tasks/{task_id}/attempts/{attempt_id}/claim``."""
+
+    lease_s: Annotated[int, Meta(ge=300, le=86_400)]
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """An RFC 9457 problem document."""
+
+    type: str = "about:blank"
+    title: str = ""
+    status: int = 0
+    detail: str = ""
+    limit: int | None = None
+
+
+def pae(payload_type: str, payload: bytes) -> bytes:
+    """DSSE's pre-authentication encoding: the bytes that are signed."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+
+
+def new_id() -> str:
+    """A fresh UUIDv7 (RFC 9562): 48 bits of milliseconds, 74 random bits, sortable by time."""
+    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def instant(seconds: float) -> str:
+    """Seconds since the epoch as an :data:`Instant`."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def epoch(text: str) -> float:
+    """The seconds since the epoch of an RFC 3339 instant; :class:`ValueError` when it is none or has no zone."""
+    from datetime import datetime
+
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return moment.timestamp()

@@ -1,0 +1,133 @@
+"""Secrets: a type that does not print itself, and the scrubbing of everything that leaves the agent.
+
+Redaction works by key name (``DB_PASSWORD``) and by value: every value of :data:`MIN_SECRET_LENGTH` characters or more
+that was met under such a key is replaced wherever it turns up again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+REDACTED = "[redacted]"
+
+#: Shorter values are not looked for elsewhere: replacing every "1" would only destroy the text.
+MIN_SECRET_LENGTH = 6
+
+_SECRET_NAME = re.compile(
+    r"PASS(?!IVE|ENGER|AGE)|PWD|SECRET|TOKEN|KEY(?!BOARD|MAP|WORD)|CREDENTIAL|DSN|AUTHORIZATION|COOKIE|SALT|PRIVATE", re.I
+)
+_ASSIGNMENT = re.compile(
+    r"""(?P<name>["']?[A-Za-z_][A-Za-z0-9_.-]*["']?)(?P<gap>\s*[=:]\s*)(?P<value>"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[^\s,;]+)"""
+)
+_URL_PASSWORD = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://[^\s:/@]*):(?P<password>[^\s/@]+)@", re.I)
+_PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a key of this name holds a secret (``DB_PASSWORD``, ``API_KEY``, ``SENTRY_DSN``)."""
+    return _SECRET_NAME.search(name) is not None
+
+
+class Secret:
+    """A string that prints as ``[redacted]``; :meth:`reveal` gives it away."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The string itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return REDACTED
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+class Redactor:
+    """The secrets that one run has met, and the replacing of them."""
+
+    def __init__(self) -> None:
+        self._values: set[str] = set()
+        self._pattern: re.Pattern[str] | None = None
+
+    def meet(self, value: str | Secret) -> None:
+        """Remember a secret value; shorter than :data:`MIN_SECRET_LENGTH` characters it is ignored."""
+        text = value.reveal() if isinstance(value, Secret) else value
+        for form in {text, *(line.strip() for line in text.splitlines())}:
+            if len(form) >= MIN_SECRET_LENGTH and form not in self._values:
+                self._values.add(form)
+                self._pattern = None
+
+    def meet_mapping(self, values: Mapping[str, str]) -> None:
+        """Remember the values that stand under secret-looking keys."""
+        for name, value in values.items():
+            if is_secret_name(name):
+                self.meet(value)
+
+    def text(self, text: str) -> str:
+        """The text with every met value, ``SECRET_NAME=value``, URL password and private key replaced."""
+        if "-----BEGIN" in text:
+            text = _PEM.sub(REDACTED, text)
+        text = self.met_values(text)
+        if "://" in text:
+            text = _URL_PASSWORD.sub(rf"\g<scheme>:{REDACTED}@", text)
+        if "=" in text or ":" in text:
+            text = _ASSIGNMENT.sub(_redact_assignment, text)
+        return text
+
+    def met_values(self, text: str) -> str:
+        """The text with every met value replaced, and nothing else."""
+        if not self._values:
+            return text
+        if self._pattern is None:
+            longest_first = sorted(self._values | self._escaped_forms(), key=len, reverse=True)
+            self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+        return self._pattern.sub(REDACTED, text)
+
+    def _escaped_forms(self) -> set[str]:
+        """As the values look inside JSON strings, double quotes of env files, and compose output (``$$``)."""
+        forms: set[str] = set()
+        for value in self._values:
+            forms.add(value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t"))
+            forms.add(value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$"))
+            forms.add(value.replace("$", "$$"))
+        return forms
+
+    def data(self, value: Any) -> Any:
+        """A JSON value with :meth:`text` applied to every string in it, keys included."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Secret):
+            return REDACTED
+        if isinstance(value, Mapping):
+            return {self.met_values(str(key)): self.data(item) for key, item in value.items()}
+        if isinstance(value, Iterable) and not isinstance(value, bytes):
+            return [self.data(item) for item in value]
+        return value
+
+    def named(self, value: Any, name: str = "") -> Any:
+        """Like :meth:`data`, and whatever stands under a secret-looking key is replaced whole: for payloads."""
+        if isinstance(value, Mapping):
+            return {str(key): self.named(item, str(key)) for key, item in value.items()}
+        if name and is_secret_name(name) and value not in (None, "", False, True):
+            return REDACTED
+        if isinstance(value, list):
+            return [self.named(item) for item in value]
+        return self.data(value)
+
+
+def _redact_assignment(match: re.Match[str]) -> str:
+    name, gap, value = match.group("name", "gap", "value")
+    if not is_secret_name(name) or value in ("''", '""') or value.strip("\"'").startswith(REDACTED):
+        return match.group()
+    quote = value[0] if value[0] in "\"'" and value[-1] == value[0] and len(value) > 1 else ""
+    return f"{name}{gap}{quote}{REDACTED}{quote}"
