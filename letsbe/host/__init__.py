@@ -1,0 +1,42 @@
+"""The only side effects an executor has: files, processes and the clock (docker, http and sockets as they are needed)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from letsbe.host.clock import Deadline, Progress
+from letsbe.host.files import Files
+from letsbe.host.processes import Completed, Processes
+
+
+class Host(Struct, kw_only=True):
+    """The machine, as one run may touch it. In check mode ``files`` and ``processes`` let reads pass and writes vanish."""
+
+    files: Files
+    processes: Processes
+    deadline: Deadline
+    progress: Progress
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        changes: bool = True,
+        cwd: str | None = None,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+        output_bytes: int = 65_536,
+    ) -> Completed:
+        """Run a program to its end within the deadline: see :meth:`Processes.run`."""
+        return self.processes.run(
+            argv,
+            changes=changes,
+            cwd=cwd,
+            stdin=stdin,
+            env=env,
+            timeout_s=self.deadline.within(timeout_s),
+            output_bytes=output_bytes,
+        )

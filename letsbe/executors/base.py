@@ -1,0 +1,136 @@
+"""The contract of an executor: what it declares, what it is given, what it gives back.
+
+A task type is one class in one file. From its declaration alone come the subcommand with its flags and ``--help``, the
+JSON Schema, dispatch, the reference page and the conformance tests.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args
+
+from msgspec import Struct
+
+from letsbe.errors import LetsbeError
+from letsbe.host import Host
+from letsbe.protocol import Outcome
+from letsbe.tools.command_policy import CommandRule
+from letsbe.tools.redaction import Redactor
+
+
+class Payload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of what an executor takes. Every field carries a ``Meta(description=...)``.
+
+    ``Meta(extra={"journal": "digest"})`` keeps a field's content out of the journal: its size and SHA-256 stand there.
+    Fields of type :class:`letsbe.tools.redaction.Secret` are redacted everywhere.
+    """
+
+
+class Data(Struct, kw_only=True):
+    """Base of what an executor gives: the outcome's ``data``. Every field carries a ``Meta(description=...)``."""
+
+
+P = TypeVar("P", bound=Payload)
+D = TypeVar("D", bound=Data)
+
+
+class ExecutionResult(Struct, Generic[D], kw_only=True):
+    """What :meth:`BaseExecutor.execute` returns.
+
+    A run that did something and then failed returns ``error`` beside ``data`` rather than raising, so that what was
+    done is still told; a failure with nothing to tell is raised as :class:`LetsbeError`.
+    """
+
+    data: D
+    changed: bool = False
+    error: LetsbeError | None = None
+    warnings: list[str] = []
+
+
+class Rights(Struct, frozen=True, kw_only=True):
+    """What the host's policy grants the run's origin beyond the executor itself."""
+
+    commands: tuple[CommandRule, ...] = ()
+    reveal: bool = False
+    output_bytes: int = 65_536
+    file_bytes: int = 5 * 1024 * 1024
+
+
+class Step(Protocol):
+    """A validated task inside another one: see :class:`Steps`."""
+
+    @property
+    def executor(self) -> BaseExecutor[Any, Any]:
+        """The executor, which knows ``locks``, ``changes`` and the types."""
+
+    @property
+    def payload(self) -> Payload:
+        """The payload, decoded."""
+
+
+class Steps(Protocol):
+    """How an executor that chains others reaches the runner: same policy, same journal row, same deadline."""
+
+    def prepare(self, step_id: str, task_type: str, payload: Any) -> Step:
+        """Validate type, policy and payload; raises what the runner would answer, with the payload's path."""
+
+    def run(self, step: Step, *, timeout_s: float | None = None) -> Outcome:
+        """Run a prepared step; never raises for what happens inside it."""
+
+    def undo(self, step: Step, outcome: Outcome) -> list[str]:
+        """Put back what the step changed; returns what could not be put back, empty when all was."""
+
+
+class Context(Struct, kw_only=True):
+    """What one run is given."""
+
+    host: Host
+    redactor: Redactor
+    rights: Rights
+    steps: Steps
+    check: bool = False
+    diff: bool = False
+
+
+class BaseExecutor(Generic[P, D]):
+    """One task type. Subclass as ``class FileWrite(BaseExecutor[Payload, Data])``; the docstring is its ``--help``."""
+
+    #: The task type, as in the registry and on the wire.
+    type: ClassVar[str]
+    #: False: only reads; takes no lock, leaves no journal row, may run beside a long task.
+    changes: ClassVar[bool] = True
+    #: May be run again after a crash left its outcome unknown.
+    rerun_safe: ClassVar[bool] = False
+    #: Rises when the payload or data change incompatibly.
+    schema_version: ClassVar[int] = 1
+    #: What it can't work without, for ``doctor`` and ``ECHO --probe``: program names, ``root``, ``docker``.
+    needs: ClassVar[tuple[str, ...]] = ()
+    #: Why a second identical run may say ``changed: true`` again; empty: it may not.
+    not_idempotent: ClassVar[str] = ""
+    #: One payload that works on the conformance suite's throw-away root (``{root}`` is replaced).
+    example: ClassVar[dict[str, Any]]
+
+    payload_type: ClassVar[type[Payload]]
+    data_type: ClassVar[type[Data]]
+
+    def __init_subclass__(cls) -> None:
+        cls.payload_type, cls.data_type = get_args(cls.__orig_bases__[0])  # type: ignore[attr-defined]
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.host = context.host
+
+    def locks(self, payload: P) -> set[str]:  # noqa: ARG002
+        """Names of the resources that a run needs for itself (``file:/opt/letsbe/x``, ``nginx``)."""
+        return set()
+
+    def timeout_s(self, payload: P) -> float | None:  # noqa: ARG002
+        """The deadline that the payload asks for, in seconds; None: the host's limit."""
+        return None
+
+    def execute(self, payload: P) -> ExecutionResult[D]:
+        """Do it. In check mode effects vanish in the host layer; what is returned is what would happen."""
+        raise NotImplementedError
+
+    def undo(self, payload: P, data: D) -> list[str]:  # noqa: ARG002
+        """Put back what the run did beyond files (those come back from their snapshots); returns what it could not."""
+        return []
