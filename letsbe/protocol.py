@@ -21,7 +21,7 @@ TASK_PAYLOAD_TYPE = "application/vnd.letsbe.task+json"
 #: Media type of every error answer (RFC 9457).
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
-#: Problem types that an agent acts on; any other is only shown.
+#: Problem types that an agent acts on; any other is only shown. ``agent-unknown`` comes with a 401 on poll.
 PROBLEM_AGENT_UNKNOWN = "urn:letsbe:problem:agent-unknown"
 PROBLEM_TOKEN_REFUSED = "urn:letsbe:problem:enrolment-token-refused"
 PROBLEM_FINGERPRINT_MISMATCH = "urn:letsbe:problem:fingerprint-mismatch"
@@ -39,7 +39,10 @@ Status = Literal[
     "succeeded", "failed", "timed_out", "cancelled", "refused", "unsupported", "expired", "interrupted"
 ]
 
-Identifier = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
+# The length is said beside the pattern because Python's `$` also matches before a final newline.
+Identifier = Annotated[
+    str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$", max_length=36)
+]
 Instant = Annotated[str, Meta(description="RFC 3339, UTC, whole seconds: 2026-11-23T10:00:00Z")]
 
 
@@ -122,13 +125,27 @@ class RegisterRequest(Struct, frozen=True, kw_only=True):
     agent_id: Identifier
     public_key: Annotated[str, Meta(max_length=64)]
     hostname: Annotated[str, Meta(max_length=255)]
-    fingerprint: Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="SHA-256 of the machine id.")]
+    fingerprint: Annotated[
+        str, Meta(pattern="^[0-9a-f]{64}$", max_length=64, description="SHA-256 of the machine id.")
+    ]
     version: Annotated[str, Meta(max_length=64)]
-    executors: Annotated[dict[str, int], Meta(description="Task type -> schema version.")] = {}
+    executors: Annotated[
+        dict[Annotated[str, Meta(max_length=64)], Annotated[int, Meta(ge=1, le=1_000_000)]],
+        Meta(max_length=200, description="Task type -> schema version."),
+    ] = {}
 
 
 class RegisterResponse(Struct, frozen=True, kw_only=True):
-    """201. ``trusted_keys`` are pinned by the agent unless its own configuration names some."""
+    """201. ``trusted_keys`` are pinned by the agent unless its own configuration names some.
+
+    The names in ``trusted_keys`` (``main`` for the reference orchestrator's own key) are labels for people, in
+    the host's configuration and in messages. A signature's ``keyid`` is something else: the first 16 hex digits
+    of the SHA-256 of the raw public key, a hint only. A verifier tries every key that it trusts.
+
+    A lost answer costs nothing: the same enrolment token with the same id, fingerprint and public key is
+    answered again, with another agent token, until the agent has once used a token that it was given. That
+    first use ends every other token of the agent.
+    """
 
     agent_token: str
     trusted_keys: dict[str, TrustedKey] = {}
@@ -161,7 +178,7 @@ class PollRequest(Struct, frozen=True, kw_only=True):
     capabilities_digest: Annotated[str, Meta(max_length=64)] = ""
     inventory_digest: Annotated[str, Meta(max_length=64)] = ""
     hold: Hold | None = None
-    outbox_depth: Annotated[int, Meta(ge=0)] = 0
+    outbox_depth: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
     running: Annotated[list[AttemptProgress], Meta(max_length=100)] = []
     max_tasks: Annotated[int, Meta(ge=0, le=100)] = 10
 
