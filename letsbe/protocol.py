@@ -23,7 +23,7 @@ PROBLEM_MEDIA_TYPE = "application/problem+json"
 
 #: Problem types that an agent acts on; any other is only shown. ``agent-unknown`` comes with a 401 on poll.
 PROBLEM_AGENT_UNKNOWN = "urn:letsbe:problem:agent-unknown"
-PROBLEM_TOKEN_REFUSED = "urn:letsbe:problem:enrolment-token-refused"
+PROBLEM_TOKEN_REFUSED = "urn:letsbe:problem:enrolment-token-refused"  # noqa: S105
 PROBLEM_FINGERPRINT_MISMATCH = "urn:letsbe:problem:fingerprint-mismatch"
 PROBLEM_ATTEMPT_CONFLICT = "urn:letsbe:problem:attempt-conflict"
 PROBLEM_TASK_GONE = "urn:letsbe:problem:task-gone"
@@ -62,11 +62,11 @@ class Outcome(Struct, frozen=True, kw_only=True):
     type: str
     status: Status
     success: bool
-    changed: Annotated[bool, Meta(description="From the state before and after, never from a tool's text.")] = False
+    changed: Annotated[bool, Meta(description="From the state before and after.")] = False
     data: dict[str, Any] = {}
     error: ErrorInfo | None = None
     warnings: list[str] = []
-    check: Annotated[bool, Meta(description="True: nothing was changed; `changed` says what would be.")] = False
+    check: Annotated[bool, Meta(description="Nothing was changed; `changed` says what would be.")] = False
     started_at: Instant
     duration_ms: Annotated[int, Meta(ge=0)]
     agent_version: str
@@ -138,9 +138,9 @@ class RegisterRequest(Struct, frozen=True, kw_only=True):
 class RegisterResponse(Struct, frozen=True, kw_only=True):
     """201. ``trusted_keys`` are pinned by the agent unless its own configuration names some.
 
-    The names in ``trusted_keys`` (``main`` for the reference orchestrator's own key) are labels for people, in
-    the host's configuration and in messages. A signature's ``keyid`` is something else: the first 16 hex digits
-    of the SHA-256 of the raw public key, a hint only. A verifier tries every key that it trusts.
+    The names in ``trusted_keys`` (``main`` for the reference orchestrator's own key) are labels for people,
+    in the host's configuration and in messages. A signature's ``keyid`` is something else: the first 16 hex
+    digits of the SHA-256 of the raw public key, a hint only. A verifier tries every key that it trusts.
 
     A lost answer costs nothing: the same enrolment token with the same id, fingerprint and public key is
     answered again, with another agent token, until the agent has once used a token that it was given. That
@@ -237,7 +237,7 @@ def instant(seconds: float) -> str:
 
 
 def epoch(text: str) -> float:
-    """The seconds since the epoch of an RFC 3339 instant; :class:`ValueError` when it is none or has no zone."""
+    """Seconds since the epoch of an RFC 3339 instant; :class:`ValueError` when it is none or has no zone."""
     from datetime import datetime
 
     moment = datetime.fromisoformat(text)
