@@ -48,6 +48,14 @@ FATES: dict[str, Fate] = {
 _DEFAULT_FATE = Fate("failed", EXIT_FAILED)
 
 
+class Terminated(BaseException):
+    """SIGTERM: somebody wants this process to end. No ``except Exception`` may swallow it."""
+
+
+class DeadlineReached(BaseException):
+    """The alarm behind a run's deadline, for code that looks at no clock."""
+
+
 class LetsbeError(Exception):
     """A foreseen failure.
 

@@ -16,7 +16,7 @@ REDACTED = "[redacted]"
 MIN_SECRET_LENGTH = 6
 
 _SECRET_NAME = re.compile(
-    r"PASS(?!IVE|ENGER|AGE)|PWD|SECRET|TOKEN|KEY(?!BOARD|MAP|WORD)|CREDENTIAL|DSN|AUTHORIZATION|COOKIE|SALT|PRIVATE", re.I
+    r"PASS(?!IVE|ENGER|AGE)|PWD|SECRET|TOKEN|KEY(?=$|[_.\-0-9])|CREDENTIAL|DSN|AUTHORIZATION|COOKIE|SALT(?=$|_)", re.I
 )
 _ASSIGNMENT = re.compile(
     r"""(?P<name>["']?[A-Za-z_][A-Za-z0-9_.-]*["']?)(?P<gap>\s*[=:]\s*)(?P<value>"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[^\s,;]+)"""
@@ -75,14 +75,15 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """The text with every met value, ``SECRET_NAME=value``, URL password and private key replaced."""
+        text = self.prose(text)
+        return _ASSIGNMENT.sub(_redact_assignment, text) if "=" in text or ":" in text else text
+
+    def prose(self, text: str) -> str:
+        """Our own words with every met value, URL password and private key replaced; ``key: value`` in it is no secret."""
         if "-----BEGIN" in text:
             text = _PEM.sub(REDACTED, text)
         text = self.met_values(text)
-        if "://" in text:
-            text = _URL_PASSWORD.sub(rf"\g<scheme>:{REDACTED}@", text)
-        if "=" in text or ":" in text:
-            text = _ASSIGNMENT.sub(_redact_assignment, text)
-        return text
+        return _URL_PASSWORD.sub(rf"\g<scheme>:{REDACTED}@", text) if "://" in text else text
 
     def met_values(self, text: str) -> str:
         """The text with every met value replaced, and nothing else."""
@@ -103,9 +104,12 @@ class Redactor:
         return forms
 
     def data(self, value: Any) -> Any:
-        """A JSON value with :meth:`text` applied to every string in it, keys included."""
+        """A JSON value with :meth:`prose` applied to every string in it, keys included.
+
+        Programs' output and files' content go through :meth:`text` first, where they are read.
+        """
         if isinstance(value, str):
-            return self.text(value)
+            return self.prose(value)
         if isinstance(value, Secret):
             return REDACTED
         if isinstance(value, Mapping):

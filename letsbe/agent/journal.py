@@ -1,0 +1,307 @@
+"""The journal: every change by every origin, in one SQLite file that survives kill -9 and power cuts.
+
+A run goes ``received -> started -> finished -> acked``; each state is on disk (WAL, synchronous=FULL) before the next
+step is taken. ``received`` and ``acked`` are for tasks from the orchestrator: the finished ones that are not acked are
+the outbox. Payloads and outcomes stand here redacted; what files held before a change is in the undo directory.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from letsbe.agent.processes_alive import ProcessIdentity, is_alive, this_process
+from letsbe.errors import LetsbeError
+from letsbe.protocol import Outcome
+
+KEPT_ROWS = 10_000
+KEPT_S = 90 * 86_400
+
+_SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE run (
+    id TEXT PRIMARY KEY,              -- the task id, or one made for a local run; UUIDv7, so sorted by time
+    attempt_id TEXT,                  -- set for tasks from the orchestrator
+    origin TEXT NOT NULL,
+    caller TEXT NOT NULL,             -- JSON: uid, sudo_user, ssh_connection
+    type TEXT NOT NULL,
+    payload TEXT NOT NULL,            -- JSON, redacted
+    state TEXT NOT NULL CHECK (state IN ('received', 'started', 'finished', 'acked', 'parked')),
+    pid INTEGER, pid_started INTEGER, boot_id TEXT,
+    step TEXT NOT NULL DEFAULT '', percent INTEGER, message TEXT NOT NULL DEFAULT '',
+    received_at REAL, started_at REAL, finished_at REAL,
+    reruns INTEGER NOT NULL DEFAULT 0,
+    cancel INTEGER NOT NULL DEFAULT 0,
+    outcome BLOB,                     -- JSON, redacted: the very bytes that are delivered
+    note TEXT NOT NULL DEFAULT ''     -- why a delivery was parked
+) STRICT;
+CREATE INDEX run_by_state ON run (state, id);
+CREATE TABLE change (
+    run_id TEXT NOT NULL REFERENCES run (id) ON DELETE CASCADE,
+    seq INTEGER NOT NULL,
+    step TEXT NOT NULL DEFAULT '',
+    path TEXT NOT NULL,
+    before_sha256 TEXT,               -- NULL: the file was not there
+    after_sha256 TEXT,                -- NULL: the file is removed
+    mode INTEGER, uid INTEGER, gid INTEGER,
+    temporary TEXT,                   -- what a crash may leave beside the file
+    done INTEGER NOT NULL DEFAULT 0,
+    undone INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (run_id, seq)
+) STRICT;
+CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+"""
+
+
+class Run(Struct, kw_only=True):
+    """A row of the journal: one run. Times are seconds since the epoch."""
+
+    id: str
+    attempt_id: str | None = None
+    origin: str
+    caller: str
+    type: str
+    payload: str
+    state: str
+    pid: int | None = None
+    pid_started: int | None = None
+    boot_id: str | None = None
+    step: str = ""
+    percent: int | None = None
+    message: str = ""
+    received_at: float | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    reruns: int = 0
+    cancel: int = 0
+    outcome: bytes | None = None
+    note: str = ""
+
+    @property
+    def process_is_gone(self) -> bool:
+        """Whether the process that runs it has ended without a word."""
+        if self.pid is None or self.pid_started is None or self.boot_id is None:
+            return True
+        return not is_alive(ProcessIdentity(self.pid, self.pid_started, self.boot_id))
+
+    def decoded_outcome(self) -> Outcome | None:
+        """The outcome, once there is one."""
+        return None if self.outcome is None else msgspec.json.decode(self.outcome, type=Outcome)
+
+
+class ChangeRow(Struct, kw_only=True):
+    """A row of the journal: one file that a run was about to change."""
+
+    run_id: str
+    seq: int
+    step: str
+    path: str
+    before_sha256: str | None
+    after_sha256: str | None
+    mode: int | None
+    uid: int | None
+    gid: int | None
+    temporary: str | None
+    done: int
+    undone: int
+
+
+class Journal:
+    """The journal of one state directory; made when it isn't there."""
+
+    def __init__(self, state_dir: str) -> None:
+        self.path = os.path.join(state_dir, "state.db")
+        try:
+            os.makedirs(state_dir, mode=0o700, exist_ok=True)
+            self._db = sqlite3.connect(self.path, timeout=30.0, isolation_level=None)
+            self._db.row_factory = sqlite3.Row
+            self._prepare()
+        except (OSError, sqlite3.Error) as error:
+            raise _unusable(self.path, error) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def receive(self, run: Run) -> None:
+        """A task from the orchestrator, before it is claimed."""
+        self._insert(run)
+
+    def start(self, run: Run) -> None:
+        """Before the first effect; the row of a received task takes up its process."""
+        process = this_process()
+        run.state, run.started_at = "started", time.time()
+        run.pid, run.pid_started, run.boot_id = process.pid, process.started, process.boot_id
+        with self._writing():
+            updated = self._db.execute(
+                "UPDATE run SET state = 'started', started_at = ?, payload = ?, pid = ?, pid_started = ?, boot_id = ?"
+                " WHERE id = ? AND state = 'received'",
+                (run.started_at, run.payload, run.pid, run.pid_started, run.boot_id, run.id),
+            )
+            if updated.rowcount == 0:
+                self._insert(run)
+
+    def progress(self, run_id: str, step: str, percent: int | None, message: str) -> None:
+        """How far a run is."""
+        self._write(
+            "UPDATE run SET step = ?, percent = ?, message = ? WHERE id = ?", step, percent, message[:2000], run_id
+        )
+
+    def finish(self, run_id: str, outcome: Outcome, *, steps_from: tuple[str, ...] = ("received", "started")) -> None:
+        """The outcome, before it is reported. Only the first one counts."""
+        marks = ", ".join("?" * len(steps_from))
+        self._write(
+            f"UPDATE run SET state = 'finished', finished_at = ?, outcome = ? WHERE id = ? AND state IN ({marks})",  # noqa: S608
+            time.time(),
+            msgspec.json.encode(outcome),
+            run_id,
+            *steps_from,
+        )
+
+    def acknowledge(self, run_id: str) -> None:
+        """The orchestrator has the outcome."""
+        self._write("UPDATE run SET state = 'acked' WHERE id = ? AND state IN ('finished', 'parked')", run_id)
+
+    def park(self, run_id: str, note: str) -> None:
+        """The orchestrator will never take this outcome; it stays here, and ``letsbe status`` shows it."""
+        self._write("UPDATE run SET state = 'parked', note = ? WHERE id = ? AND state = 'finished'", note, run_id)
+
+    def replace_outcome(self, run_id: str, outcome: bytes) -> None:
+        """The outcome cut down to what the orchestrator takes."""
+        self._write("UPDATE run SET outcome = ? WHERE id = ? AND state = 'finished'", outcome, run_id)
+
+    def get(self, run_id: str) -> Run | None:
+        """One run, by its id."""
+        row = self._db.execute("SELECT * FROM run WHERE id = ?", (run_id,)).fetchone()
+        return None if row is None else _run(row)
+
+    def matching(self, prefix: str) -> list[Run]:
+        """The runs whose id begins with ``prefix``, at most two."""
+        rows = self._db.execute("SELECT * FROM run WHERE substr(id, 1, ?) = ? LIMIT 2", (len(prefix), prefix))
+        return [_run(row) for row in rows]
+
+    def latest(self, limit: int) -> list[Run]:
+        """The newest runs, newest first."""
+        return [_run(row) for row in self._db.execute("SELECT * FROM run ORDER BY id DESC LIMIT ?", (limit,))]
+
+    def in_state(self, state: str, limit: int = 1000) -> list[Run]:
+        """Runs in a state, oldest first."""
+        rows = self._db.execute("SELECT * FROM run WHERE state = ? ORDER BY id LIMIT ?", (state, limit))
+        return [_run(row) for row in rows]
+
+    def outbox(self, limit: int = 1000) -> list[Run]:
+        """Finished tasks of the orchestrator whose outcome it does not have yet, oldest first."""
+        rows = self._db.execute(
+            "SELECT * FROM run WHERE state = 'finished' AND attempt_id IS NOT NULL ORDER BY id LIMIT ?", (limit,)
+        )
+        return [_run(row) for row in rows]
+
+    def outbox_depth(self) -> int:
+        """How many outcomes wait to be delivered."""
+        sql = "SELECT count(*) FROM run WHERE state = 'finished' AND attempt_id IS NOT NULL"
+        return int(self._db.execute(sql).fetchone()[0])
+
+    def add_change(self, change: ChangeRow) -> int:
+        """A file about to be changed; returns its number within the run."""
+        with self._writing():
+            seq = int(
+                self._db.execute(
+                    "SELECT coalesce(max(seq), 0) + 1 FROM change WHERE run_id = ?", (change.run_id,)
+                ).fetchone()[0]
+            )
+            change.seq = seq
+            fields = msgspec.structs.asdict(change)
+            self._db.execute(
+                f"INSERT INTO change ({', '.join(fields)}) VALUES ({', '.join('?' * len(fields))})",  # noqa: S608
+                tuple(fields.values()),
+            )
+        return seq
+
+    def mark_change(self, run_id: str, seq: int, *, undone: bool = False) -> None:
+        """The change is on disk (or, ``undone``, put back)."""
+        column = "undone" if undone else "done"
+        self._write(f"UPDATE change SET {column} = 1 WHERE run_id = ? AND seq = ?", run_id, seq)  # noqa: S608
+
+    def changes(self, run_id: str) -> list[ChangeRow]:
+        """The files that a run changed or was about to change, in order."""
+        rows = self._db.execute("SELECT * FROM change WHERE run_id = ? ORDER BY seq", (run_id,))
+        return [msgspec.convert(dict(row), ChangeRow) for row in rows]
+
+    def fact(self, name: str) -> str | None:
+        """A remembered value (breaker, last poll, ...)."""
+        row = self._db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def remember(self, name: str, value: str | None) -> None:
+        """Remember a value; None forgets it."""
+        if value is None:
+            self._write("DELETE FROM fact WHERE name = ?", name)
+        else:
+            self._write("INSERT OR REPLACE INTO fact (name, value) VALUES (?, ?)", name, value)
+
+    def prune(self) -> list[str]:
+        """Drop what is past 90 days or 10,000 rows, never what still has to be delivered; returns the dropped ids."""
+        with self._writing():
+            rows = self._db.execute(
+                "DELETE FROM run WHERE (state IN ('acked', 'parked') OR (state = 'finished' AND attempt_id IS NULL))"
+                " AND (finished_at < ? OR id <= (SELECT id FROM run ORDER BY id DESC LIMIT 1 OFFSET ?)) RETURNING id",
+                (time.time() - KEPT_S, KEPT_ROWS),
+            ).fetchall()
+        return [row[0] for row in rows]
+
+    def _prepare(self) -> None:
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA foreign_keys = ON")
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version == _SCHEMA_VERSION:
+            return
+        if version > _SCHEMA_VERSION:
+            raise sqlite3.DatabaseError(f"written by a newer letsbe (schema {version}, known {_SCHEMA_VERSION})")
+        self._db.execute("PRAGMA journal_mode = WAL")
+        with self._writing():
+            if self._db.execute("PRAGMA user_version").fetchone()[0] == 0:  # another process may have been quicker
+                for statement in _SCHEMA.split(";\n"):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+
+    def _insert(self, run: Run) -> None:
+        fields = msgspec.structs.asdict(run)
+        self._write(
+            f"INSERT INTO run ({', '.join(fields)}) VALUES ({', '.join('?' * len(fields))})",  # noqa: S608
+            *fields.values(),
+        )
+
+    def _write(self, sql: str, *parameters: Any) -> None:
+        try:
+            self._db.execute(sql, parameters)
+        except sqlite3.OperationalError as error:
+            raise _unusable(self.path, error) from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+
+def _run(row: sqlite3.Row) -> Run:
+    return msgspec.convert(dict(row), Run)
+
+
+def _unusable(path: str, error: Exception) -> LetsbeError:
+    hint = "Run as root or as the user that letsbe was installed for, or set state_dir to a directory you may write."
+    if isinstance(error, sqlite3.Error) and "unable to open" not in str(error) and "readonly" not in str(error):
+        hint = "Is the disk full? `letsbe doctor` looks further."
+    reason = getattr(error, "strerror", None) or str(error)
+    return LetsbeError("state_unusable", f"journal {path}: {reason}", hint=hint)

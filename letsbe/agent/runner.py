@@ -1,0 +1,286 @@
+"""The one path for every caller: policy, locks, journal, execution under a deadline, redaction, outcome."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from letsbe import __version__
+from letsbe.agent import payloads, policy
+from letsbe.agent.caller import Caller
+from letsbe.agent.config import Config, Origin
+from letsbe.agent.steps import RunSteps
+from letsbe.errors import DeadlineReached, LetsbeError, Terminated
+from letsbe.executors import executor_class
+from letsbe.executors.base import BaseExecutor, Context, ExecutionResult, Payload
+from letsbe.host import Host
+from letsbe.host.clock import Deadline, Progress, timed_out
+from letsbe.host.files import Files
+from letsbe.host.processes import Processes
+from letsbe.protocol import ErrorInfo, Outcome, instant, new_id
+from letsbe.tools.redaction import Redactor
+
+if TYPE_CHECKING:
+    from letsbe.agent.journal import Journal
+    from letsbe.agent.undo import Snapshots
+
+#: How long after its deadline a run that looks at no clock is torn out of its code.
+ALARM_GRACE_S = 10.0
+
+
+class Request(Struct, kw_only=True):
+    """What a caller asks for. ``payload`` is JSON values; ``task_id`` is the orchestrator's, None otherwise."""
+
+    type: str
+    payload: Any
+    task_id: str | None = None
+    schema_version: int | None = None
+    check: bool = False
+    diff: bool = False
+    timeout_s: float | None = None
+    lock_wait_s: float = 0.0
+
+
+class Runner:
+    """Runs requests of one origin under one configuration."""
+
+    def __init__(
+        self, config: Config, *, origin: Origin, caller: Caller, on_progress: Progress | None = None
+    ) -> None:
+        self.config = config
+        self.origin = origin
+        self.caller = caller
+        self._on_progress = on_progress
+
+    def run(self, request: Request) -> Outcome:
+        """One request to its outcome; never raises for what happens inside."""
+        clock = Stopwatch()
+        redactor = Redactor()
+        try:
+            return self._run(request, clock, redactor)
+        except LetsbeError as error:
+            return clock.outcome(request, redactor, error=error)
+        except (KeyboardInterrupt, Terminated) as stop:
+            return clock.outcome(request, redactor, error=stopped(stop))
+        except Exception as error:
+            return clock.outcome(request, redactor, error=internal_error(error, request.type))
+
+    def _run(self, request: Request, clock: Stopwatch, redactor: Redactor) -> Outcome:
+        kind = executor_class(request.type)
+        policy.check(self.config, self.origin, request.type)
+        _refuse_other_version(kind, request)
+        payload = payloads.decode(request.payload, kind.payload_type)
+        for secret in payloads.secrets_in(payload):
+            redactor.meet(secret)
+        journaled = request.task_id is not None or (kind.changes and not request.check)
+        with ExitStack() as stack:
+            journal = stack.enter_context(self._open_journal()) if journaled else None
+            run_id = request.task_id or new_id()
+            context, snapshots = self._context(request, kind, payload, redactor, journal, run_id)
+            executor = kind(context)
+            locks = executor.locks(payload) if kind.changes and not request.check else set()
+            if locks:
+                from letsbe.agent.locks import Locks, holder_now
+
+                holder = holder_now(request.type, run_id)
+                stack.enter_context(Locks(self.config.state_dir).hold(locks, holder, request.lock_wait_s))
+            if journal is None:
+                return self._execute(executor, payload, request, clock, redactor)
+            journal.start(self._row(run_id, request, payload, redactor))
+            outcome = self._execute(executor, payload, request, clock, redactor)
+            if outcome.task_id is None and kind.changes:
+                outcome = msgspec.structs.replace(outcome, task_id=run_id)
+            journal.finish(run_id, outcome)
+            return outcome
+
+    def run_step(
+        self, executor: BaseExecutor[Any, Any], payload: Payload, request: Request, redactor: Redactor
+    ) -> Outcome:
+        """A step of a run that already has its locks and its row."""
+        return self._execute(executor, payload, request, Stopwatch(), redactor)
+
+    def _execute(
+        self,
+        executor: BaseExecutor[Any, Any],
+        payload: Payload,
+        request: Request,
+        clock: Stopwatch,
+        redactor: Redactor,
+    ) -> Outcome:
+        try:
+            with alarm(executor.host.deadline):
+                result = executor.execute(payload)
+        except LetsbeError as error:
+            return clock.outcome(request, redactor, error=error)
+        except DeadlineReached:
+            return clock.outcome(request, redactor, error=timed_out(executor.host.deadline.seconds))
+        except (KeyboardInterrupt, Terminated) as stop:
+            return clock.outcome(request, redactor, error=stopped(stop))
+        except Exception as error:
+            return clock.outcome(request, redactor, error=internal_error(error, request.type))
+        return clock.outcome(request, redactor, result=result)
+
+    def _context(
+        self,
+        request: Request,
+        kind: type[BaseExecutor[Any, Any]],
+        payload: Payload,
+        redactor: Redactor,
+        journal: Journal | None,
+        run_id: str,
+    ) -> tuple[Context, Snapshots | None]:
+        snapshots = None
+        if journal is not None and kind.changes and not request.check:
+            from letsbe.agent.undo import Snapshots
+
+            snapshots = Snapshots(self.config.state_dir, journal, run_id)
+        steps = RunSteps(self, request, redactor, journal, snapshots, run_id)
+        host = Host(
+            files=Files(self.config.roots, snapshots, check=request.check),
+            processes=Processes(check=request.check),
+            deadline=Deadline(self.timeout_s(request)),
+            progress=steps.progress,
+        )
+        context = Context(
+            host=host,
+            redactor=redactor,
+            rights=policy.rights(self.config, self.origin),
+            steps=steps,
+            check=request.check,
+            diff=request.diff,
+        )
+        steps.context = context
+        wanted = kind(context).timeout_s(payload)
+        if wanted is not None and request.timeout_s is None:
+            host.deadline = Deadline(wanted)
+        return context, snapshots
+
+    def timeout_s(self, request: Request) -> float:
+        """The deadline of a run, in seconds, unless its payload names one."""
+        return float(self.config.limits.timeout_s if request.timeout_s is None else request.timeout_s)
+
+    def show_progress(self, step: str, percent: int | None, message: str) -> None:
+        """Tell the person who waits, if one does."""
+        if self._on_progress is not None:
+            self._on_progress(step, percent, message)
+
+    @contextmanager
+    def _open_journal(self) -> Iterator[Journal]:
+        from letsbe.agent.journal import Journal
+        from letsbe.agent.recovery import recover
+
+        journal = Journal(self.config.state_dir)
+        try:
+            recover(self.config, journal)
+            yield journal
+        finally:
+            journal.close()
+
+    def _row(self, run_id: str, request: Request, payload: Payload, redactor: Redactor) -> Any:
+        from letsbe.agent.journal import Run
+
+        return Run(
+            id=run_id,
+            origin=self.origin,
+            caller=msgspec.json.encode(self.caller).decode(),
+            type=request.type,
+            payload=payloads.for_journal(payload, redactor),
+            state="started",
+        )
+
+
+class Stopwatch:
+    """When a run began, and the outcome that it ends in."""
+
+    def __init__(self) -> None:
+        self._started_at = time.time()
+        self._started = time.monotonic()
+
+    def outcome(
+        self,
+        request: Request,
+        redactor: Redactor,
+        *,
+        result: ExecutionResult[Any] | None = None,
+        error: LetsbeError | None = None,
+    ) -> Outcome:
+        """The outcome of a result or of an error, redacted."""
+        error = error or (result.error if result else None)
+        data = msgspec.to_builtins(result.data, enc_hook=payloads.encode_hook) if result else {}
+        return Outcome(
+            task_id=request.task_id,
+            type=request.type,
+            status=error.status if error else "succeeded",  # type: ignore[arg-type]
+            success=error is None,
+            changed=bool(result and result.changed),
+            data=redactor.data(data),
+            error=_error_info(error, redactor) if error else None,
+            warnings=redactor.data(result.warnings) if result else [],
+            check=request.check,
+            started_at=instant(self._started_at),
+            duration_ms=int((time.monotonic() - self._started) * 1000),
+            agent_version=__version__,
+        )
+
+
+@contextmanager
+def alarm(deadline: Deadline) -> Iterator[None]:
+    """Tear a run out of code that looks at no clock, some seconds past its deadline. Main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(*_: object) -> None:
+        raise DeadlineReached
+
+    before = signal.signal(signal.SIGALRM, ring)
+    outer, _ = signal.setitimer(signal.ITIMER_REAL, deadline.remaining() + ALARM_GRACE_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, outer)
+        signal.signal(signal.SIGALRM, before)
+
+
+def stopped(stop: BaseException) -> LetsbeError:
+    """The error of a run that a signal ended."""
+    if isinstance(stop, Terminated):
+        return LetsbeError("cancelled", "ended by SIGTERM", hint="`letsbe history` shows how far it came.")
+    return LetsbeError("interrupted", "interrupted by Ctrl-C", hint="`letsbe history` shows how far it came.")
+
+
+def internal_error(error: Exception, task_type: str) -> LetsbeError:
+    """An error that nobody foresaw; its traceback goes to the log only."""
+    from letsbe.agent.log import logger
+
+    logger().error("internal error", task_type=task_type, exc_info=error)
+    return LetsbeError(
+        "internal",
+        f"unexpected {type(error).__name__}",
+        hint="The log has the traceback; it belongs into a bug report.",
+    )
+
+
+def _refuse_other_version(kind: type[BaseExecutor[Any, Any]], request: Request) -> None:
+    if request.schema_version is not None and request.schema_version != kind.schema_version:
+        raise LetsbeError(
+            "unsupported_version",
+            f"{request.type} is wanted in schema version {request.schema_version}, this agent has {kind.schema_version}",
+            hint="Upgrade the agent, or send the version that it has.",
+        )
+
+
+def _error_info(error: LetsbeError, redactor: Redactor) -> ErrorInfo:
+    return ErrorInfo(
+        code=error.code,
+        message=redactor.prose(error.message),
+        hint=redactor.prose(error.hint),
+        details=redactor.data(error.details),
+    )

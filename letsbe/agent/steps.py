@@ -1,0 +1,114 @@
+"""Steps: how an executor that chains others runs them, under the policy, journal row and deadline of its own run."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from letsbe.agent import payloads, policy
+from letsbe.executors import executor_class
+from letsbe.executors.base import BaseExecutor, Context, Payload
+from letsbe.host.clock import Deadline
+from letsbe.protocol import Outcome
+from letsbe.tools.redaction import Redactor
+
+if TYPE_CHECKING:
+    from letsbe.agent.journal import Journal
+    from letsbe.agent.runner import Request, Runner
+    from letsbe.agent.undo import Snapshots
+
+#: At most this often is progress written to the journal, in seconds: each write is an fsync.
+_PROGRESS_EVERY_S = 1.0
+
+
+class PreparedStep(Struct, kw_only=True):
+    """A validated task inside another one."""
+
+    id: str
+    executor: BaseExecutor[Any, Any]
+    payload: Payload
+
+
+class RunSteps:
+    """The :class:`letsbe.executors.base.Steps` of one run."""
+
+    context: Context
+
+    def __init__(
+        self,
+        runner: Runner,
+        request: Request,
+        redactor: Redactor,
+        journal: Journal | None,
+        snapshots: Snapshots | None,
+        run_id: str,
+    ) -> None:
+        self._runner = runner
+        self._request = request
+        self._redactor = redactor
+        self._journal = journal
+        self._snapshots = snapshots
+        self._run_id = run_id
+        self._step = ""
+        self._written = 0.0
+
+    def prepare(self, step_id: str, task_type: str, payload: Any) -> PreparedStep:
+        """Validate type, policy and payload."""
+        kind = executor_class(task_type)
+        policy.check(self._runner.config, self._runner.origin, task_type)
+        decoded = payloads.decode(payload, kind.payload_type, f"steps.{step_id}.payload")
+        for secret in payloads.secrets_in(decoded):
+            self._redactor.meet(secret)
+        return PreparedStep(id=step_id, executor=kind(self.context), payload=decoded)
+
+    def run(self, step: PreparedStep, *, timeout_s: float | None = None) -> Outcome:
+        """Run a prepared step within what is left of the whole run's deadline."""
+        from letsbe.agent.runner import Request
+
+        host = self.context.host
+        wanted = timeout_s if timeout_s is not None else step.executor.timeout_s(step.payload)
+        context = msgspec.structs.replace(
+            self.context, host=msgspec.structs.replace(host, deadline=Deadline(host.deadline.within(wanted)))
+        )
+        executor = type(step.executor)(context)
+        outer, self._step = self._step, f"{self._step}.{step.id}".lstrip(".")
+        self._enter(self._step)
+        request = Request(type=executor.type, payload=None, task_id=self._request.task_id, check=self._request.check)
+        try:
+            return self._runner.run_step(executor, step.payload, request, self._redactor)
+        finally:
+            self._step = outer
+            self._enter(outer, written=True)
+
+    def undo(self, step: PreparedStep, outcome: Outcome) -> list[str]:
+        """Put back what a step changed: beyond files by its executor, then the files from their snapshots."""
+        data = msgspec.convert(outcome.data, step.executor.data_type, strict=False)
+        problems = step.executor.undo(step.payload, data)
+        if self._snapshots is None or self._journal is None:
+            return problems
+        from letsbe.agent.undo import Undo
+
+        inside = f"{self._step}.{step.id}".lstrip(".")
+        files = self.context.host.files.without_recorder()
+        undone = Undo(self._runner.config.state_dir, self._journal, files).put_back(self._run_id, step=inside)
+        return problems + undone.problems
+
+    def progress(self, step: str, percent: int | None, message: str) -> None:
+        """Progress of an executor: to the person who waits, and now and then to the journal."""
+        inside = f"{self._step}.{step}".strip(".")
+        message = self._redactor.text(message)
+        self._runner.show_progress(inside, percent, message)
+        if self._journal is not None and time.monotonic() - self._written >= _PROGRESS_EVERY_S:
+            self._journal.progress(self._run_id, inside, percent, message)
+            self._written = time.monotonic()
+
+    def _enter(self, step: str, *, written: bool = False) -> None:
+        """A step begins: the journal knows before its first effect."""
+        if self._snapshots is not None:
+            self._snapshots.step = step
+        if self._journal is not None and not written:
+            self._journal.progress(self._run_id, step, None, "")
+            self._runner.show_progress(step, None, "")

@@ -1,0 +1,177 @@
+"""Undo: what a file held before a run changed it, kept until it is old, and the putting back of it.
+
+Snapshots are files named by their SHA-256 in ``<state_dir>/undo/<run id>/``, mode 0600 like all of the state: they hold
+what the files held, secrets included, which is why they are not in the journal.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from msgspec import Struct
+
+from letsbe.agent.journal import ChangeRow, Journal
+from letsbe.errors import LetsbeError
+from letsbe.host.files import FileContent, Files, PendingChange
+
+KEPT_BYTES = 512 * 1024 * 1024
+KEPT_S = 30 * 86_400
+
+
+class Snapshots:
+    """The recorder of one run: called by the host layer before each change to a file."""
+
+    def __init__(self, state_dir: str, journal: Journal, run_id: str) -> None:
+        self.directory = os.path.join(state_dir, "undo", run_id)
+        self._journal = journal
+        self._run_id = run_id
+        #: The COMPOSITE step that changes are written down under.
+        self.step = ""
+
+    def about_to_change(self, change: PendingChange) -> int:
+        """Keep what the file holds and journal the intent; durable when it returns."""
+        before = change.before
+        if before is not None:
+            self._keep(before)
+        row = ChangeRow(
+            run_id=self._run_id,
+            seq=0,
+            step=self.step,
+            path=change.path,
+            before_sha256=before.sha256 if before else None,
+            after_sha256=change.after_sha256,
+            mode=before.stat.mode if before else None,
+            uid=before.stat.uid if before else None,
+            gid=before.stat.gid if before else None,
+            temporary=change.temp_path,
+            done=0,
+            undone=0,
+        )
+        return self._journal.add_change(row)
+
+    def changed(self, ticket: int) -> None:
+        """The change is on disk."""
+        self._journal.mark_change(self._run_id, ticket)
+
+    def _keep(self, before: FileContent) -> None:
+        path = os.path.join(self.directory, before.sha256)
+        if os.path.exists(path):
+            return
+        os.makedirs(self.directory, mode=0o700, exist_ok=True)
+        temporary = f"{path}.tmp"
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+            file.write(before.content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(temporary, path)
+        for directory in (self.directory, os.path.dirname(self.directory)):
+            _fsync_directory(directory)
+
+
+class Undone(Struct, kw_only=True):
+    """What putting back came to."""
+
+    restored: list[str] = []
+    unchanged: list[str] = []
+    problems: list[str] = []
+
+
+class Undo:
+    """Puts back what runs changed."""
+
+    def __init__(self, state_dir: str, journal: Journal, files: Files) -> None:
+        self._directory = os.path.join(state_dir, "undo")
+        self._journal = journal
+        self._files = files
+
+    def put_back(self, run_id: str, *, step: str | None = None, force: bool = False) -> Undone:
+        """Restore the files of a run (or of one COMPOSITE step) in reverse order.
+
+        A file that somebody changed since is left alone and named as a problem, unless ``force``.
+        """
+        undone = Undone()
+        for change in reversed(self._journal.changes(run_id)):
+            if change.undone or (step is not None and change.step != step):
+                continue
+            try:
+                restored = self._put_back(change, force)
+            except (LetsbeError, OSError) as error:
+                undone.problems.append(str(error))
+                continue
+            self._journal.mark_change(run_id, change.seq, undone=True)
+            (undone.restored if restored else undone.unchanged).append(change.path)
+        return undone
+
+    def diagnose(self, change: ChangeRow) -> str:
+        """What a file that a crashed run was changing holds now, in words; removes what the crash left beside it."""
+        if change.temporary is not None:
+            self._files.remove_temporary(change.temporary)
+        current = self._current(change.path)
+        if current == change.after_sha256:
+            return f"{change.path} holds the new content"
+        if current == change.before_sha256:
+            return f"{change.path} holds the old content"
+        if change.temporary is None and change.before_sha256 is not None and not change.done:
+            self._restore(change)  # written in place: the only write that a crash can leave half done
+            return f"{change.path} was half written; the old content was put back"
+        return f"{change.path} was changed by somebody else since"
+
+    def _put_back(self, change: ChangeRow, force: bool) -> bool:
+        current = self._current(change.path)
+        if current == change.before_sha256:
+            return False
+        if current != change.after_sha256 and not force:
+            raise LetsbeError(
+                "changed_meanwhile",
+                f"{change.path} was changed since; not put back",
+                hint="Look at it, then undo with --force.",
+            )
+        self._restore(change)
+        return True
+
+    def _restore(self, change: ChangeRow) -> None:
+        if change.before_sha256 is None:
+            self._files.remove(change.path)
+            return
+        try:
+            with open(os.path.join(self._directory, change.run_id, change.before_sha256), "rb") as file:
+                content = file.read()
+        except FileNotFoundError:
+            raise LetsbeError(
+                "snapshot_gone",
+                f"the snapshot of {change.path} is no longer kept",
+                hint="Snapshots are kept for 30 days, up to 512 MiB.",
+            ) from None
+        owner = None if change.uid is None or change.gid is None else (change.uid, change.gid)
+        self._files.write(change.path, content, perms=change.mode, owner=owner)
+
+    def _current(self, path: str) -> str | None:
+        found = self._files.read_or_none(path, max_bytes=1 << 30)
+        return None if found is None else found.sha256
+
+
+def prune(state_dir: str) -> None:
+    """Drop snapshots past 30 days, and the oldest past 512 MiB in all."""
+    directory = os.path.join(state_dir, "undo")
+    try:
+        runs = sorted(os.listdir(directory), reverse=True)  # UUIDv7: newest first
+    except FileNotFoundError:
+        return
+    total = 0
+    for run in runs:
+        path = os.path.join(directory, run)
+        with os.scandir(path) as entries:
+            total += sum(entry.stat().st_size for entry in entries)
+        if total > KEPT_BYTES or time.time() - os.stat(path).st_mtime > KEPT_S:
+            for name in os.listdir(path):
+                os.unlink(os.path.join(path, name))
+            os.rmdir(path)
+
+
+def _fsync_directory(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
