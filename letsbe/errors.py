@@ -63,9 +63,7 @@ class LetsbeError(Exception):
     that was wrong; ``hint`` says what a person does next; ``details`` holds JSON values for programs.
     """
 
-    def __init__(
-        self, code: str, message: str, *, hint: str = "", details: dict[str, Any] | None = None
-    ) -> None:
+    def __init__(self, code: str, message: str, *, hint: str = "", details: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message

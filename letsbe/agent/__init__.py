@@ -1,0 +1,1 @@
+"""What surrounds an executor: configuration, policy, runner, journal, locks, poll, identity."""

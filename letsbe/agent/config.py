@@ -31,7 +31,7 @@ class OrchestratorConfig(_Section, frozen=True):
     url: Annotated[str, Meta(description="https://HOST:PORT; plain http only to loopback.")] | None = None
     ca_file: Annotated[AbsolutePath, Meta(description="CA certificates (PEM); else the system's store.")] | None = None
     enrolment_token_file: Annotated[AbsolutePath, Meta(description="Read once, at registration.")] = (
-        "/etc/letsbe/enrolment-token"
+        "/etc/letsbe/enrolment-token"  # noqa: S105 - a path
     )
     require_signatures: Annotated[bool, Meta(description="Refuse tasks that no trusted key signed.")] = True
     trusted_keys: Annotated[
@@ -43,7 +43,9 @@ class LogConfig(_Section, frozen=True):
     """Where the log goes: JSON lines, rotated at 10 MB, three old files kept."""
 
     file: Annotated[AbsolutePath, Meta(description="Log file.")] | None = "/var/log/letsbe/letsbe.log"
-    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="Least severe level kept.")] = "info"
+    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="Least severe level kept.")] = (
+        "info"
+    )
 
 
 class OriginPolicy(_Section, frozen=True):
@@ -73,7 +75,9 @@ class LimitsConfig(_Section, frozen=True):
     """Bounds of one run."""
 
     file_bytes: Annotated[int, Meta(ge=1024, le=1 << 30, description="Largest file written or edited.")] = 5_242_880
-    output_bytes: Annotated[int, Meta(ge=1024, le=1 << 24, description="Output kept per stream, head and tail.")] = 65_536
+    output_bytes: Annotated[int, Meta(ge=1024, le=1 << 24, description="Output kept per stream, head and tail.")] = (
+        65_536
+    )
     timeout_s: Annotated[int, Meta(ge=1, le=86_400, description="Deadline of a run that names none.")] = 600
 
 
@@ -89,10 +93,12 @@ class Config(_Section, frozen=True):
     """The whole configuration."""
 
     orchestrator: OrchestratorConfig = OrchestratorConfig()
-    roots: Annotated[
-        list[AbsolutePath], Meta(min_length=1, description="Where file and stack executors may work.")
-    ] = ["/opt/letsbe"]
-    state_dir: Annotated[AbsolutePath, Meta(description="Journal, identity, locks, undo snapshots.")] = "/var/lib/letsbe"
+    roots: Annotated[list[AbsolutePath], Meta(min_length=1, description="Where file and stack executors may work.")] = [
+        "/opt/letsbe"
+    ]
+    state_dir: Annotated[AbsolutePath, Meta(description="Journal, identity, locks, undo snapshots.")] = (
+        "/var/lib/letsbe"
+    )
     log: LogConfig = LogConfig()
     policy: PolicyConfig = PolicyConfig()
     shell: ShellConfig = ShellConfig()

@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import msgspec
 from msgspec import Struct

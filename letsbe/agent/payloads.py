@@ -47,7 +47,9 @@ def decode(value: Any, payload_type: type[P], path: str = "$") -> P:
     if not isinstance(value, dict):
         kind = type(value).__name__
         raise LetsbeError(
-            "invalid_payload", f"a payload is a JSON object, this is a {kind} - at {path}", hint='Like {"message": "hi"}.'
+            "invalid_payload",
+            f"a payload is a JSON object, this is a {kind} - at {path}",
+            hint='Like {"message": "hi"}.',
         )
     try:
         return msgspec.convert(value, payload_type, dec_hook=_decode_secret)

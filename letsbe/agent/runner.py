@@ -51,13 +51,11 @@ class Request(Struct, kw_only=True):
 class Runner:
     """Runs requests of one origin under one configuration."""
 
-    def __init__(
-        self, config: Config, *, origin: Origin, caller: Caller, on_progress: Progress | None = None
-    ) -> None:
+    def __init__(self, config: Config, *, origin: Origin, caller: Caller, on_progress: Progress | None = None) -> None:
         self.config = config
         self.origin = origin
         self.caller = caller
-        self._on_progress = on_progress
+        self.on_progress = on_progress
 
     def run(self, request: Request) -> Outcome:
         """One request to its outcome; never raises for what happens inside."""
@@ -83,7 +81,7 @@ class Runner:
         with ExitStack() as stack:
             journal = stack.enter_context(self._open_journal()) if journaled else None
             run_id = request.task_id or new_id()
-            context, snapshots = self._context(request, kind, payload, redactor, journal, run_id)
+            context = self._context(request, kind, payload, redactor, journal, run_id)
             executor = kind(context)
             locks = executor.locks(payload) if kind.changes and not request.check else set()
             if locks:
@@ -135,7 +133,7 @@ class Runner:
         redactor: Redactor,
         journal: Journal | None,
         run_id: str,
-    ) -> tuple[Context, Snapshots | None]:
+    ) -> Context:
         snapshots = None
         if journal is not None and kind.changes and not request.check:
             from letsbe.agent.undo import Snapshots
@@ -160,7 +158,7 @@ class Runner:
         wanted = kind(context).timeout_s(payload)
         if wanted is not None and request.timeout_s is None:
             host.deadline = Deadline(wanted)
-        return context, snapshots
+        return context
 
     def timeout_s(self, request: Request) -> float:
         """The deadline of a run, in seconds, unless its payload names one."""
@@ -168,8 +166,8 @@ class Runner:
 
     def show_progress(self, step: str, percent: int | None, message: str) -> None:
         """Tell the person who waits, if one does."""
-        if self._on_progress is not None:
-            self._on_progress(step, percent, message)
+        if self.on_progress is not None:
+            self.on_progress(step, percent, message)
 
     @contextmanager
     def _open_journal(self) -> Iterator[Journal]:
@@ -272,7 +270,7 @@ def _refuse_other_version(kind: type[BaseExecutor[Any, Any]], request: Request) 
     if request.schema_version is not None and request.schema_version != kind.schema_version:
         raise LetsbeError(
             "unsupported_version",
-            f"{request.type} is wanted in schema version {request.schema_version}, this agent has {kind.schema_version}",
+            f"{request.type} is wanted in version {request.schema_version}, this agent has {kind.schema_version}",
             hint="Upgrade the agent, or send the version that it has.",
         )
 

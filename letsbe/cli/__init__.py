@@ -1,0 +1,1 @@
+"""The Click tree: the only place that prints, prompts, or exits."""

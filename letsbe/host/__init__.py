@@ -1,4 +1,4 @@
-"""The only side effects an executor has: files, processes and the clock (docker, http and sockets as they are needed)."""
+"""The only side effects an executor has: files, processes and the clock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from letsbe.host.processes import Completed, Processes
 
 
 class Host(Struct, kw_only=True):
-    """The machine, as one run may touch it. In check mode ``files`` and ``processes`` let reads pass and writes vanish."""
+    """The machine, as one run may touch it. In check mode reads pass and writes vanish."""
 
     files: Files
     processes: Processes

@@ -35,7 +35,9 @@ class Deadline:
 def timed_out(seconds: float) -> LetsbeError:
     """The error of a run that its deadline ended."""
     return LetsbeError(
-        "timed_out", f"not finished after {seconds:g} s", hint="Give it longer with --timeout, or find what it waits for."
+        "timed_out",
+        f"not finished after {seconds:g} s",
+        hint="Give it longer with --timeout, or find what it waits for.",
     )
 
 

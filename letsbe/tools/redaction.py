@@ -79,7 +79,7 @@ class Redactor:
         return _ASSIGNMENT.sub(_redact_assignment, text) if "=" in text or ":" in text else text
 
     def prose(self, text: str) -> str:
-        """Our own words with every met value, URL password and private key replaced; ``key: value`` in it is no secret."""
+        """Our own words with met values, URL passwords and private keys replaced; ``key: value`` is no secret there."""
         if "-----BEGIN" in text:
             text = _PEM.sub(REDACTED, text)
         text = self.met_values(text)

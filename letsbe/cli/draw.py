@@ -1,0 +1,92 @@
+"""Outcomes drawn for a person: the verdict first, then what there is to know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from letsbe.protocol import Outcome
+
+_COLOURS = {"succeeded": "green", "refused": "yellow", "interrupted": "yellow", "cancelled": "yellow"}
+_MAX_CELL = 4000
+
+
+def draw_outcome(console: Console, outcome: Outcome) -> None:
+    """Verdict, error with its hint, warnings, data."""
+    console.print(_verdict(outcome))
+    if outcome.error is not None:
+        console.print(Text.assemble(("  " + outcome.error.message, "bold")))
+        if outcome.error.hint:
+            console.print(Text("  " + outcome.error.hint))
+    for warning in outcome.warnings:
+        console.print(Text.assemble(("  warning ", "yellow"), warning))
+    data = {key: value for key, value in outcome.data.items() if value not in (None, [], {}, "")}
+    diff = data.pop("diff", None)
+    if data:
+        console.print(_mapping(data))
+    if isinstance(diff, str):
+        console.print(draw_diff(diff))
+
+
+def draw_diff(diff: str) -> Text:
+    """A unified diff, coloured."""
+    text = Text()
+    for line in diff.splitlines():
+        style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
+        text.append(line + "\n", "bold" if line[:3] in ("+++", "---") else style)
+    return text
+
+
+def draw_value(value: Any) -> RenderableType:
+    """A JSON value: mappings as key and value, lists of mappings as tables, the rest as text."""
+    if isinstance(value, dict):
+        return _mapping(value) if value else Text("-", "dim")
+    if isinstance(value, list):
+        return _list(value)
+    if value is None or value == "":
+        return Text("-", "dim")
+    if isinstance(value, bool):
+        return Text("yes" if value else "no")
+    text = str(value)
+    return Text(text if len(text) <= _MAX_CELL else text[:_MAX_CELL] + " ...")
+
+
+def _verdict(outcome: Outcome) -> Text:
+    colour = _COLOURS.get(outcome.status, "red")
+    mark = "✓" if outcome.success else "✗"
+    if outcome.check:
+        changed = "would change" if outcome.changed else "would change nothing"
+    else:
+        changed = "changed" if outcome.changed else "nothing changed"
+    text = Text.assemble((f"{mark} {outcome.type} {outcome.status}", f"bold {colour}"), f", {changed}")
+    text.append(f", {outcome.duration_ms} ms", "dim")
+    if outcome.task_id:
+        text.append(f"  {outcome.task_id}", "dim")
+    return text
+
+
+def _mapping(value: dict[str, Any]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for key, item in value.items():
+        table.add_row(f"  {key}", draw_value(item))
+    return table
+
+
+def _list(values: list[Any]) -> RenderableType:
+    if not values:
+        return Text("-", "dim")
+    if all(isinstance(value, dict) for value in values):
+        columns = list(dict.fromkeys(key for value in values for key in value))
+        if len(columns) <= 8 and not any(isinstance(item, (dict, list)) for value in values for item in value.values()):
+            table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
+            for column in columns:
+                table.add_column(column, overflow="fold")
+            for value in values:
+                table.add_row(*(draw_value(value.get(column)) for column in columns))
+            return table
+    return Group(*(draw_value(value) for value in values))

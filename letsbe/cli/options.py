@@ -1,0 +1,42 @@
+"""Options that commands share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+OUTPUT_MODES = ("auto", "text", "json")
+
+
+def output_option() -> click.Option:
+    """``--output``: drawn for a person on a terminal, one JSON document otherwise."""
+    return click.Option(
+        ["--output"],
+        type=click.Choice(OUTPUT_MODES),
+        default="auto",
+        show_default=True,
+        help="Draw for a person (text) or print one JSON document (json); auto: text on a terminal.",
+    )
+
+
+def config_option() -> click.Option:
+    """``--config``: another configuration file."""
+    return click.Option(
+        ["--config"], metavar="FILE", help="Configuration file instead of $LETSBE_CONFIG or /etc/letsbe/letsbe.yml."
+    )
+
+
+def verbose_option() -> click.Option:
+    """``-v``: log on standard error."""
+    return click.Option(["-v", "--verbose"], count=True, help="Log to standard error too (-vv: debug).")
+
+
+def shared(*extra: click.Option) -> Any:
+    """Decorator that adds the shared options, after those of the command."""
+
+    def add(command: click.Command) -> click.Command:
+        command.params.extend([*extra, output_option(), config_option(), verbose_option()])
+        return command
+
+    return add
