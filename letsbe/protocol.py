@@ -10,7 +10,7 @@ import os
 import time
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 #: Version of the requests and answers below; part of every path (``/api/v1``).
 PROTOCOL_VERSION = 1
@@ -115,7 +115,7 @@ class TrustedKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An Ed25519 public key (base64 of 32 bytes) and the executors that it may ask for (``*``: all)."""
 
     public_key: str
-    executors: list[str] = ["*"]
+    executors: list[str] = field(default_factory=lambda: ["*"])
 
 
 class RegisterRequest(Struct, frozen=True, kw_only=True):
