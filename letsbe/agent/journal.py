@@ -36,7 +36,7 @@ CREATE TABLE run (
     state TEXT NOT NULL CHECK (state IN ('received', 'started', 'finished', 'acked', 'parked')),
     pid INTEGER, pid_started INTEGER, boot_id TEXT,
     step TEXT NOT NULL DEFAULT '', percent INTEGER, message TEXT NOT NULL DEFAULT '',
-    received_at REAL, started_at REAL, finished_at REAL,
+    received_at REAL, claimed_at REAL, started_at REAL, finished_at REAL,
     reruns INTEGER NOT NULL DEFAULT 0,
     cancel INTEGER NOT NULL DEFAULT 0,
     outcome BLOB,                     -- JSON, redacted: the very bytes that are delivered
@@ -77,6 +77,7 @@ class Run(Struct, kw_only=True):
     percent: int | None = None
     message: str = ""
     received_at: float | None = None
+    claimed_at: float | None = None
     started_at: float | None = None
     finished_at: float | None = None
     reruns: int = 0
@@ -132,21 +133,31 @@ class Journal:
 
     def receive(self, run: Run) -> None:
         """A task from the orchestrator, before it is claimed."""
+        run.received_at = time.time()
         self._insert(run)
 
+    def claimed(self, run_id: str) -> None:
+        """The orchestrator has given the task to this agent."""
+        self._write("UPDATE run SET claimed_at = ? WHERE id = ? AND claimed_at IS NULL", time.time(), run_id)
+
     def start(self, run: Run) -> None:
-        """Before the first effect; the row of a received task takes up its process."""
+        """A local run, before its first effect."""
         process = this_process()
         run.state, run.started_at = "started", time.time()
         run.pid, run.pid_started, run.boot_id = process.pid, process.started, process.boot_id
+        self._insert(run)
+
+    def start_received(self, run_id: str, payload: str) -> None:
+        """A received task, before its first effect; ``replayed_task`` when it was started before, by whomever."""
+        process = this_process()
         with self._writing():
             updated = self._db.execute(
                 "UPDATE run SET state = 'started', started_at = ?, payload = ?, pid = ?, pid_started = ?, boot_id = ?"
                 " WHERE id = ? AND state = 'received'",
-                (run.started_at, run.payload, run.pid, run.pid_started, run.boot_id, run.id),
+                (time.time(), payload, process.pid, process.started, process.boot_id, run_id),
             )
-            if updated.rowcount == 0:
-                self._insert(run)
+        if updated.rowcount == 0:
+            raise LetsbeError("replayed_task", f"task {run_id} was started before", hint="A task runs once.")
 
     def progress(self, run_id: str, step: str, percent: int | None, message: str) -> None:
         """How far a run is."""
@@ -196,16 +207,44 @@ class Journal:
         rows = self._db.execute("SELECT * FROM run WHERE state = ? ORDER BY id LIMIT ?", (state, limit))
         return [_run(row) for row in rows]
 
+    def unclaimed(self) -> list[Run]:
+        """Tasks of the orchestrator that it has not yet said are ours, oldest first."""
+        rows = self._db.execute(
+            "SELECT * FROM run WHERE claimed_at IS NULL AND attempt_id IS NOT NULL"
+            " AND state IN ('received', 'finished') ORDER BY id"
+        )
+        return [_run(row) for row in rows]
+
+    def forget(self, run_id: str) -> None:
+        """A task that never became ours."""
+        self._write("DELETE FROM run WHERE id = ? AND claimed_at IS NULL", run_id)
+
+    def cancel(self, run_id: str) -> None:
+        """Mark a running task: its process looks for the mark."""
+        self._write("UPDATE run SET cancel = 1 WHERE id = ?", run_id)
+
+    def is_cancelled(self, run_id: str) -> bool:
+        """Whether a running task is marked."""
+        row = self._db.execute("SELECT cancel FROM run WHERE id = ?", (run_id,)).fetchone()
+        return row is not None and bool(row[0])
+
+    def under_lease(self) -> list[Run]:
+        """Tasks of the orchestrator that this agent has and has not finished, oldest first."""
+        rows = self._db.execute(
+            "SELECT * FROM run WHERE state IN ('received', 'started') AND attempt_id IS NOT NULL ORDER BY id"
+        )
+        return [_run(row) for row in rows]
+
     def outbox(self, limit: int = 1000) -> list[Run]:
         """Finished tasks of the orchestrator whose outcome it does not have yet, oldest first."""
         rows = self._db.execute(
-            "SELECT * FROM run WHERE state = 'finished' AND attempt_id IS NOT NULL ORDER BY id LIMIT ?", (limit,)
+            "SELECT * FROM run WHERE state = 'finished' AND claimed_at IS NOT NULL ORDER BY id LIMIT ?", (limit,)
         )
         return [_run(row) for row in rows]
 
     def outbox_depth(self) -> int:
         """How many outcomes wait to be delivered."""
-        sql = "SELECT count(*) FROM run WHERE state = 'finished' AND attempt_id IS NOT NULL"
+        sql = "SELECT count(*) FROM run WHERE state = 'finished' AND claimed_at IS NOT NULL"
         return int(self._db.execute(sql).fetchone()[0])
 
     def add_change(self, change: ChangeRow) -> int:

@@ -25,6 +25,17 @@ def check(config: Config, origin: Origin, task_type: str) -> None:
     )
 
 
+def check_signer(granted: frozenset[str], task_type: str) -> None:
+    """Raise ``policy_denied`` unless the key that signed the task may ask for the executor."""
+    if "*" not in granted and task_type not in granted:
+        may = ", ".join(sorted(granted)) or "nothing"
+        raise LetsbeError(
+            "policy_denied",
+            f"the key that signed this task may not ask for {task_type}, only for {may}",
+            hint="Keys and their executors are under orchestrator.trusted_keys in this host's configuration.",
+        )
+
+
 def rights(config: Config, origin: Origin) -> Rights:
     """What the origin is granted beyond the executor itself."""
     defaults = DEFAULT_RULES if config.shell.defaults else ()

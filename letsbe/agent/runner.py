@@ -29,7 +29,6 @@ from letsbe.tools.redaction import Redactor
 
 if TYPE_CHECKING:
     from letsbe.agent.journal import Journal
-    from letsbe.agent.undo import Snapshots
 
 #: How long after its deadline a run that looks at no clock is torn out of its code.
 ALARM_GRACE_S = 10.0
@@ -51,11 +50,20 @@ class Request(Struct, kw_only=True):
 class Runner:
     """Runs requests of one origin under one configuration."""
 
-    def __init__(self, config: Config, *, origin: Origin, caller: Caller, on_progress: Progress | None = None) -> None:
+    def __init__(
+        self, config: Config, *, origin: Origin, caller: Caller, granted: frozenset[str] = frozenset({"*"})
+    ) -> None:
         self.config = config
         self.origin = origin
         self.caller = caller
-        self.on_progress = on_progress
+        #: The task types that the key which signed the task may ask for; steps inside a task included.
+        self.granted = granted
+        self.on_progress: Progress | None = None
+
+    def allow(self, task_type: str) -> None:
+        """Raise ``policy_denied`` unless origin and signer may use the executor."""
+        policy.check(self.config, self.origin, task_type)
+        policy.check_signer(self.granted, task_type)
 
     def run(self, request: Request) -> Outcome:
         """One request to its outcome; never raises for what happens inside."""
@@ -72,7 +80,7 @@ class Runner:
 
     def _run(self, request: Request, clock: Stopwatch, redactor: Redactor) -> Outcome:
         kind = executor_class(request.type)
-        policy.check(self.config, self.origin, request.type)
+        self.allow(request.type)
         _refuse_other_version(kind, request)
         payload = payloads.decode(request.payload, kind.payload_type)
         for secret in payloads.secrets_in(payload):
@@ -91,7 +99,10 @@ class Runner:
                 stack.enter_context(Locks(self.config.state_dir).hold(locks, holder, request.lock_wait_s))
             if journal is None:
                 return self._execute(executor, payload, request, clock, redactor)
-            journal.start(self._row(run_id, request, payload, redactor))
+            if request.task_id is None:
+                journal.start(self._row(run_id, request, payload, redactor))
+            else:
+                journal.start_received(run_id, payloads.for_journal(payload, redactor))
             outcome = self._execute(executor, payload, request, clock, redactor)
             if outcome.task_id is None and kind.changes:
                 outcome = msgspec.structs.replace(outcome, task_id=run_id)
@@ -226,6 +237,10 @@ class Stopwatch:
             duration_ms=int((time.monotonic() - self._started) * 1000),
             agent_version=__version__,
         )
+
+    def refusal(self, task_id: str, task_type: str, error: LetsbeError) -> Outcome:
+        """The outcome of a task that never ran."""
+        return self.outcome(Request(type=task_type, payload=None, task_id=task_id), Redactor(), error=error)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from letsbe.agent import payloads, policy
+from letsbe.agent import payloads
 from letsbe.executors import executor_class
 from letsbe.executors.base import BaseExecutor, Context, Payload
 from letsbe.host.clock import Deadline
@@ -58,7 +58,7 @@ class RunSteps:
     def prepare(self, step_id: str, task_type: str, payload: Any) -> PreparedStep:
         """Validate type, policy and payload."""
         kind = executor_class(task_type)
-        policy.check(self._runner.config, self._runner.origin, task_type)
+        self._runner.allow(task_type)
         decoded = payloads.decode(payload, kind.payload_type, f"steps.{step_id}.payload")
         for secret in payloads.secrets_in(decoded):
             self._redactor.meet(secret)

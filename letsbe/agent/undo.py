@@ -11,6 +11,7 @@ import time
 
 from msgspec import Struct
 
+from letsbe.agent.durable import sync_directory, write_private
 from letsbe.agent.journal import ChangeRow, Journal
 from letsbe.errors import LetsbeError
 from letsbe.host.files import FileContent, Files, PendingChange
@@ -58,15 +59,8 @@ class Snapshots:
         path = os.path.join(self.directory, before.sha256)
         if os.path.exists(path):
             return
-        os.makedirs(self.directory, mode=0o700, exist_ok=True)
-        temporary = f"{path}.tmp"
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-            file.write(before.content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(temporary, path)
-        for directory in (self.directory, os.path.dirname(self.directory)):
-            _fsync_directory(directory)
+        write_private(path, before.content)
+        sync_directory(os.path.dirname(self.directory))
 
 
 class Undone(Struct, kw_only=True):
@@ -167,11 +161,3 @@ def prune(state_dir: str) -> None:
             for name in os.listdir(path):
                 os.unlink(os.path.join(path, name))
             os.rmdir(path)
-
-
-def _fsync_directory(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

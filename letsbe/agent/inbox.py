@@ -1,0 +1,40 @@
+"""Tasks between their receipt and their end: ``<state_dir>/inbox/<task id>``, mode 0600.
+
+The payload of a task may hold secrets, so it is kept here, and only until the task is finished, rather than in the
+journal.
+"""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from letsbe.agent.durable import remove, write_private
+from letsbe.agent.trust import Believed
+
+
+class Inbox:
+    """The inbox of one state directory."""
+
+    def __init__(self, state_dir: str) -> None:
+        self._directory = os.path.join(state_dir, "inbox")
+
+    def put(self, believed: Believed) -> None:
+        """Keep a task; on disk when it returns."""
+        write_private(self._path(believed.task.task_id), msgspec.json.encode(believed))
+
+    def get(self, task_id: str) -> Believed | None:
+        """A task that is kept."""
+        try:
+            with open(self._path(task_id), "rb") as file:
+                return msgspec.json.decode(file.read(), type=Believed)
+        except FileNotFoundError:
+            return None
+
+    def drop(self, task_id: str) -> None:
+        """The task is finished."""
+        remove(self._path(task_id))
+
+    def _path(self, task_id: str) -> str:
+        return os.path.join(self._directory, task_id)

@@ -1,0 +1,153 @@
+"""The worker: runs the tasks that polls received, one after the other, and reports each."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from letsbe.agent import trust
+from letsbe.agent.caller import Caller
+from letsbe.agent.client import Client
+from letsbe.agent.config import Config
+from letsbe.agent.identity import Identity
+from letsbe.agent.inbox import Inbox
+from letsbe.agent.journal import Journal, Run
+from letsbe.agent.locks import Locks, holder_now
+from letsbe.agent.log import bind, logger
+from letsbe.agent.outbox import Outbox
+from letsbe.agent.runner import Request, Runner, Stopwatch
+from letsbe.errors import LetsbeError, Terminated
+from letsbe.executors import executor_class
+from letsbe.protocol import MAX_RESULT_BYTES, Outcome
+
+if TYPE_CHECKING:
+    from letsbe.agent.poll import Polled
+
+#: How long a task waits for a resource that a hand-run command holds, before it is left for the next poll.
+LOCK_WAIT_S = 20.0
+
+
+class Worker:
+    """The work phase of one poll."""
+
+    def __init__(
+        self, config: Config, journal: Journal, client: Client, me: Identity, polled: Polled, begun: float
+    ) -> None:
+        self.config = config
+        self._journal = journal
+        self._outbox = Outbox(journal, client, MAX_RESULT_BYTES)
+        self._inbox = Inbox(config.state_dir)
+        self._me = me
+        self._polled = polled
+        self._begun = begun
+
+    def work(self, locks: Locks) -> None:
+        """Run what waits: everything when no other poll works, else only tasks that only read."""
+        if not self._waiting(set()):
+            return
+        seen: set[str] = set()
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locks.hold({"work"}, holder_now("poll", None)))
+                alone = True
+            except LetsbeError as busy:
+                if busy.code != "busy":
+                    raise
+                alone = False
+            while run := self._next(seen, alone):
+                seen.add(run.id)
+                self._work_on(run)
+        self._polled.waiting = len(self._waiting(set()))
+
+    def _next(self, seen: set[str], alone: bool) -> Run | None:
+        if time.monotonic() - self._begun > self.config.poll.budget_s:
+            return None
+        return next((run for run in self._waiting(seen) if alone or _only_reads(run.type)), None)
+
+    def _waiting(self, seen: set[str]) -> list[Run]:
+        return [run for run in self._journal.in_state("received") if run.claimed_at is not None and run.id not in seen]
+
+    def _work_on(self, run: Run) -> None:
+        bind(task_id=run.id, type=run.type)
+        try:
+            outcome = self._execute(run)
+            if outcome is None:
+                return
+            self._journal.finish(run.id, outcome)
+            self._inbox.drop(run.id)
+            self._polled.executed += 1
+            say = logger().info if outcome.success else logger().warning
+            code = outcome.error.code if outcome.error else None
+            say("task done", status=outcome.status, changed=outcome.changed, ms=outcome.duration_ms, code=code)
+            self._polled.delivered += self._outbox.deliver_one(run.id)
+        finally:
+            bind(task_id=None, type=None)
+
+    def _execute(self, run: Run) -> Outcome | None:
+        """The outcome of a task; None when it has to wait for a resource, or another poll has it."""
+        believed = self._inbox.get(run.id)
+        try:
+            if believed is None:
+                raise LetsbeError(
+                    "task_lost", f"task {run.id} is no longer in the inbox", hint="It did not begin; submit it again."
+                )
+            trust.refuse_expired(believed.task, time.time() + float(self._journal.fact("clock_skew_s") or 0))
+        except LetsbeError as error:
+            return Stopwatch().refusal(run.id, run.type, error)
+        task = believed.task
+        runner = Runner(
+            self.config,
+            origin="orchestrator",
+            caller=msgspec.json.decode(run.caller, type=Caller),
+            granted=frozenset(believed.granted),
+        )
+        request = Request(
+            type=task.type,
+            payload=task.payload,
+            task_id=task.task_id,
+            schema_version=task.schema_version,
+            check=task.check,
+            timeout_s=float(task.timeout_s),
+            lock_wait_s=LOCK_WAIT_S,
+        )
+        with self._cancellable(run.id):
+            outcome = runner.run(request)
+        if outcome.error is not None and outcome.error.code == "busy":
+            self._journal.progress(run.id, "", None, outcome.error.message)
+            return None
+        if outcome.error is not None and outcome.error.code == "replayed_task":
+            return None
+        return outcome
+
+    @contextmanager
+    def _cancellable(self, run_id: str) -> Iterator[None]:
+        """SIGUSR1 from another poll means: look whether the running task is to be cancelled."""
+
+        def look(*_: object) -> None:
+            journal = Journal(
+                self.config.state_dir
+            )  # a connection of its own: the other may be in the middle of a call
+            try:
+                cancelled = journal.is_cancelled(run_id)
+            finally:
+                journal.close()
+            if cancelled:
+                raise Terminated
+
+        before = signal.signal(signal.SIGUSR1, look)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+
+
+def _only_reads(task_type: str) -> bool:
+    try:
+        return not executor_class(task_type).changes
+    except LetsbeError:
+        return True  # unknown: its refusal needs no lock
