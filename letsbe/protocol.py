@@ -206,8 +206,8 @@ class ClaimResponse(Struct, frozen=True, kw_only=True):
     lease_s: Annotated[int, Meta(ge=300, le=86_400)]
 
 
-class Problem(Struct, frozen=True, kw_only=True):
-    """An RFC 9457 problem document."""
+class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An RFC 9457 problem document. ``limit``: the most bytes that are taken, with a 413."""
 
     type: str = "about:blank"
     title: str = ""
