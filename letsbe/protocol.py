@@ -39,10 +39,10 @@ Status = Literal[
     "succeeded", "failed", "timed_out", "cancelled", "refused", "unsupported", "expired", "interrupted"
 ]
 
+#: Shape of every id on the wire: a UUID in lower case.
+ID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 # The length is said beside the pattern because Python's `$` also matches before a final newline.
-Identifier = Annotated[
-    str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$", max_length=36)
-]
+Identifier = Annotated[str, Meta(pattern=ID_PATTERN, max_length=36)]
 Instant = Annotated[str, Meta(description="RFC 3339, UTC, whole seconds: 2026-11-23T10:00:00Z")]
 
 
