@@ -31,7 +31,7 @@ _CA_FILES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-class RefusedByOrchestrator(LetsbeError):
+class RefusedByOrchestrator(LetsbeError):  # noqa: N818 - reads as what happened
     """An answer that is no success: its HTTP status, problem document, and ``Retry-After`` in seconds."""
 
     def __init__(self, status: int, problem: Problem, retry_after_s: float | None, what: str) -> None:
@@ -169,7 +169,7 @@ def _unreachable(url: str, error: Exception) -> LetsbeError:
         return LetsbeError(
             "orchestrator_certificate",
             f"{url}: its certificate is not trusted: {text}",
-            hint="Set orchestrator.ca_file to the CA that signed it (ca.pem of the orchestrator), or mend the name in url.",
+            hint="Set orchestrator.ca_file to the CA that signed it (the orchestrator's ca.pem), or mend the name in url.",
         )
     return LetsbeError(
         "orchestrator_unreachable",

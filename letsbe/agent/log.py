@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -60,7 +61,7 @@ def logger() -> Any:
     )
 
 
-def _write(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+def _write(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
     import structlog
 
     level = LEVELS[event["level"]]

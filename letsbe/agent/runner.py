@@ -82,7 +82,7 @@ class Runner:
         kind = executor_class(request.type)
         self.allow(request.type)
         _refuse_other_version(kind, request)
-        payload = payloads.decode(request.payload, kind.payload_type)
+        payload: Payload = payloads.decode(request.payload, kind.payload_type)
         for secret in payloads.secrets_in(payload):
             redactor.meet(secret)
         journaled = request.task_id is not None or (kind.changes and not request.check)

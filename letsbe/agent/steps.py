@@ -6,11 +6,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Struct
 
 from letsbe.agent import payloads
 from letsbe.executors import executor_class
-from letsbe.executors.base import BaseExecutor, Context, Payload
+from letsbe.executors.base import Context, Data, Payload, Step
 from letsbe.host.clock import Deadline
 from letsbe.protocol import Outcome
 from letsbe.tools.redaction import Redactor
@@ -22,14 +21,6 @@ if TYPE_CHECKING:
 
 #: At most this often is progress written to the journal, in seconds: each write is an fsync.
 _PROGRESS_EVERY_S = 1.0
-
-
-class PreparedStep(Struct, kw_only=True):
-    """A validated task inside another one."""
-
-    id: str
-    executor: BaseExecutor[Any, Any]
-    payload: Payload
 
 
 class RunSteps:
@@ -55,16 +46,16 @@ class RunSteps:
         self._step = ""
         self._written = 0.0
 
-    def prepare(self, step_id: str, task_type: str, payload: Any) -> PreparedStep:
+    def prepare(self, step_id: str, task_type: str, payload: Any) -> Step:
         """Validate type, policy and payload."""
         kind = executor_class(task_type)
         self._runner.allow(task_type)
-        decoded = payloads.decode(payload, kind.payload_type, f"steps.{step_id}.payload")
+        decoded: Payload = payloads.decode(payload, kind.payload_type, f"steps.{step_id}.payload")
         for secret in payloads.secrets_in(decoded):
             self._redactor.meet(secret)
-        return PreparedStep(id=step_id, executor=kind(self.context), payload=decoded)
+        return Step(id=step_id, executor=kind(self.context), payload=decoded)
 
-    def run(self, step: PreparedStep, *, timeout_s: float | None = None) -> Outcome:
+    def run(self, step: Step, *, timeout_s: float | None = None) -> Outcome:
         """Run a prepared step within what is left of the whole run's deadline."""
         from letsbe.agent.runner import Request
 
@@ -83,9 +74,9 @@ class RunSteps:
             self._step = outer
             self._enter(outer, written=True)
 
-    def undo(self, step: PreparedStep, outcome: Outcome) -> list[str]:
+    def undo(self, step: Step, outcome: Outcome) -> list[str]:
         """Put back what a step changed: beyond files by its executor, then the files from their snapshots."""
-        data = msgspec.convert(outcome.data, step.executor.data_type, strict=False)
+        data: Data = msgspec.convert(outcome.data, step.executor.data_type, strict=False)
         problems = step.executor.undo(step.payload, data)
         if self._snapshots is None or self._journal is None:
             return problems

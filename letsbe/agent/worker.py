@@ -91,11 +91,10 @@ class Worker:
     def _execute(self, run: Run) -> Outcome | None:
         """The outcome of a task; None when it has to wait for a resource, or another poll has it."""
         believed = self._inbox.get(run.id)
+        if believed is None:
+            lost = LetsbeError("task_lost", f"task {run.id} is no longer in the inbox; it did not begin")
+            return Stopwatch().refusal(run.id, run.type, lost)
         try:
-            if believed is None:
-                raise LetsbeError(
-                    "task_lost", f"task {run.id} is no longer in the inbox", hint="It did not begin; submit it again."
-                )
             trust.refuse_expired(believed.task, time.time() + float(self._journal.fact("clock_skew_s") or 0))
         except LetsbeError as error:
             return Stopwatch().refusal(run.id, run.type, error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import click
 
@@ -32,7 +32,7 @@ def verbose_option() -> click.Option:
     return click.Option(["-v", "--verbose"], count=True, help="Log to standard error too (-vv: debug).")
 
 
-def shared(*extra: click.Option) -> Any:
+def shared(*extra: click.Option) -> Callable[[click.Command], click.Command]:
     """Decorator that adds the shared options, after those of the command."""
 
     def add(command: click.Command) -> click.Command:

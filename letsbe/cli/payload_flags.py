@@ -56,7 +56,7 @@ def _option(field: inspect.Field) -> click.Option | None:
     return click.Option([name, field.name], type=scalar, help=text) if scalar else None
 
 
-def _click_type(kind: inspect.Type) -> click.ParamType | None:
+def _click_type(kind: inspect.Type) -> click.ParamType[Any] | None:
     if isinstance(kind, inspect.StrType):
         return click.STRING
     if isinstance(kind, inspect.IntType):

@@ -29,6 +29,9 @@ class Data(Struct, kw_only=True):
     """Base of what an executor gives: the outcome's ``data``. Every field carries a ``Meta(description=...)``."""
 
 
+_PayloadClass = type[Payload]
+_DataClass = type[Data]
+
 P = TypeVar("P", bound=Payload)
 D = TypeVar("D", bound=Data)
 
@@ -55,16 +58,12 @@ class Rights(Struct, frozen=True, kw_only=True):
     file_bytes: int = 5 * 1024 * 1024
 
 
-class Step(Protocol):
+class Step(Struct, frozen=True, kw_only=True):
     """A validated task inside another one: see :class:`Steps`."""
 
-    @property
-    def executor(self) -> BaseExecutor[Any, Any]:
-        """The executor, which knows ``locks``, ``changes`` and the types."""
-
-    @property
-    def payload(self) -> Payload:
-        """The payload, decoded."""
+    id: str
+    executor: BaseExecutor[Any, Any]
+    payload: Payload
 
 
 class Steps(Protocol):
@@ -109,8 +108,8 @@ class BaseExecutor(Generic[P, D]):
     #: One payload that works on the conformance suite's throw-away root (``{root}`` is replaced).
     example: ClassVar[dict[str, Any]]
 
-    payload_type: ClassVar[type[Payload]]
-    data_type: ClassVar[type[Data]]
+    payload_type: ClassVar[_PayloadClass]
+    data_type: ClassVar[_DataClass]
 
     def __init_subclass__(cls) -> None:
         cls.payload_type, cls.data_type = get_args(cls.__orig_bases__[0])  # type: ignore[attr-defined]
