@@ -169,7 +169,7 @@ def _unreachable(url: str, error: Exception) -> LetsbeError:
         return LetsbeError(
             "orchestrator_certificate",
             f"{url}: its certificate is not trusted: {text}",
-            hint="Set orchestrator.ca_file to the CA that signed it (the orchestrator's ca.pem), or mend the name in url.",
+            hint="Set orchestrator.ca_file to the CA that signed it (the orchestrator's ca.pem), or mend the url.",
         )
     return LetsbeError(
         "orchestrator_unreachable",

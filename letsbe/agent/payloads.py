@@ -57,6 +57,29 @@ def decode(value: Any, payload_type: type[P], path: str = "$") -> P:
         raise _invalid(str(error), payload_type, path) from None
 
 
+def decode_partly(value: Any, payload_type: type[Payload], deferred: frozenset[str], path: str) -> Payload:
+    """Like :func:`decode`, with some fields not known yet: they may hold anything."""
+    if not deferred:
+        return decode(value, payload_type, path)
+    fields: list[Any] = []
+    for field in msgspec.structs.fields(payload_type):
+        if field.name in deferred:
+            fields.append((field.name, Any, None))
+        elif field.required:
+            fields.append((field.name, field.type))
+        else:
+            fields.append((field.name, field.type, _default(field)))
+    partial: Any = msgspec.defstruct(payload_type.__name__, fields, bases=(Payload,), frozen=True, kw_only=True)
+    found: Payload = decode(value, partial, path)
+    return found
+
+
+def _default(field: Any) -> Any:
+    if field.default_factory is not msgspec.NODEFAULT:
+        return msgspec.field(default_factory=field.default_factory)
+    return field.default
+
+
 def secrets_in(value: Any) -> list[Secret]:
     """Every :class:`Secret` in a payload."""
     if isinstance(value, Secret):

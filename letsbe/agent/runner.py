@@ -89,14 +89,12 @@ class Runner:
         with ExitStack() as stack:
             journal = stack.enter_context(self._open_journal()) if journaled else None
             run_id = request.task_id or new_id()
-            context = self._context(request, kind, payload, redactor, journal, run_id)
+            context, steps = self._context(request, kind, payload, redactor, journal, run_id)
             executor = kind(context)
-            locks = executor.locks(payload) if kind.changes and not request.check else set()
-            if locks:
-                from letsbe.agent.locks import Locks, holder_now
-
-                holder = holder_now(request.type, run_id)
-                stack.enter_context(Locks(self.config.state_dir).hold(locks, holder, request.lock_wait_s))
+            if kind.changes and not request.check:
+                steps.held = executor.locks(payload)
+                stack.enter_context(steps.locked)
+                self._lock(stack, steps.held, request, run_id)
             if journal is None:
                 return self._execute(executor, payload, request, clock, redactor)
             if request.task_id is None:
@@ -108,6 +106,12 @@ class Runner:
                 outcome = msgspec.structs.replace(outcome, task_id=run_id)
             journal.finish(run_id, outcome)
             return outcome
+
+    def _lock(self, stack: ExitStack, names: set[str], request: Request, run_id: str) -> None:
+        from letsbe.agent.locks import Locks, holder_now
+
+        holder = holder_now(request.type, run_id)
+        stack.enter_context(Locks(self.config.state_dir).hold(names, holder, request.lock_wait_s))
 
     def run_step(
         self, executor: BaseExecutor[Any, Any], payload: Payload, request: Request, redactor: Redactor
@@ -144,7 +148,7 @@ class Runner:
         redactor: Redactor,
         journal: Journal | None,
         run_id: str,
-    ) -> Context:
+    ) -> tuple[Context, RunSteps]:
         snapshots = None
         if journal is not None and kind.changes and not request.check:
             from letsbe.agent.undo import Snapshots
@@ -169,7 +173,7 @@ class Runner:
         wanted = kind(context).timeout_s(payload)
         if wanted is not None and request.timeout_s is None:
             host.deadline = Deadline(wanted)
-        return context
+        return context, steps
 
     def timeout_s(self, request: Request) -> float:
         """The deadline of a run, in seconds, unless its payload names one."""
@@ -253,13 +257,26 @@ def alarm(deadline: Deadline) -> Iterator[None]:
     def ring(*_: object) -> None:
         raise DeadlineReached
 
+    began = time.monotonic()
+    seconds = deadline.remaining() + ALARM_GRACE_S
     before = signal.signal(signal.SIGALRM, ring)
-    outer, _ = signal.setitimer(signal.ITIMER_REAL, deadline.remaining() + ALARM_GRACE_S)
+    outer, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, outer)
+        if outer > 0:  # the alarm of the run that this is a step of
+            signal.setitimer(signal.ITIMER_REAL, max(0.001, outer - (time.monotonic() - began)))
+        else:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def no_alarm() -> Iterator[None]:
+    """Put a pending alarm off for good: what comes must not be torn apart, and has a deadline of its own."""
+    if threading.current_thread() is threading.main_thread():
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    yield
 
 
 def stopped(stop: BaseException) -> LetsbeError:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from letsbe.agent import payloads
+from letsbe.errors import LetsbeError
 from letsbe.executors import executor_class
 from letsbe.executors.base import Context, Data, Payload, Step
 from letsbe.host.clock import Deadline
@@ -45,19 +48,54 @@ class RunSteps:
         self._run_id = run_id
         self._step = ""
         self._written = 0.0
+        #: The locks that the run holds, and what frees those taken on the way.
+        self.held: set[str] = set()
+        self.locked = ExitStack()
 
-    def prepare(self, step_id: str, task_type: str, payload: Any) -> Step:
+    def prepare(self, step_id: str, task_type: str, payload: Any, *, deferred: frozenset[str] = frozenset()) -> Step:
         """Validate type, policy and payload."""
         kind = executor_class(task_type)
         self._runner.allow(task_type)
-        decoded: Payload = payloads.decode(payload, kind.payload_type, f"steps.{step_id}.payload")
+        decoded: Payload = payloads.decode_partly(payload, kind.payload_type, deferred, f"$.steps.{step_id}")
         for secret in payloads.secrets_in(decoded):
             self._redactor.meet(secret)
         return Step(id=step_id, executor=kind(self.context), payload=decoded)
 
+    def data_fields(self, task_type: str) -> tuple[str, ...]:
+        """The names in a task type's ``data``."""
+        return executor_class(task_type).data_type.__struct_fields__
+
+    def as_json(self, outcome: Outcome) -> Any:
+        """An outcome as JSON values."""
+        return msgspec.to_builtins(outcome)
+
+    @contextmanager
+    def respite(self, seconds: float) -> Iterator[None]:
+        """Another deadline and no alarm, for putting back what was done."""
+        from letsbe.agent.runner import no_alarm
+
+        host = self.context.host
+        kept, host.deadline = host.deadline, Deadline(seconds)
+        try:
+            with no_alarm():
+                yield
+        finally:
+            host.deadline = kept
+
+    def lock(self, names: set[str]) -> None:
+        """Take locks that were not known at the start; ``busy`` at once when one is held. Freed at the run's end."""
+        missing = names - self.held
+        if not missing:
+            return
+        from letsbe.agent.locks import Locks, holder_now
+
+        locks = Locks(self._runner.config.state_dir)
+        self.locked.enter_context(locks.hold(missing, holder_now(self._request.type, self._run_id)))
+        self.held |= missing
+
     def run(self, step: Step, *, timeout_s: float | None = None) -> Outcome:
         """Run a prepared step within what is left of the whole run's deadline."""
-        from letsbe.agent.runner import Request
+        from letsbe.agent.runner import Request, Stopwatch
 
         host = self.context.host
         wanted = timeout_s if timeout_s is not None else step.executor.timeout_s(step.payload)
@@ -69,7 +107,11 @@ class RunSteps:
         self._enter(self._step)
         request = Request(type=executor.type, payload=None, task_id=self._request.task_id, check=self._request.check)
         try:
+            if executor.changes and not self._request.check:
+                self.lock(executor.locks(step.payload))
             return self._runner.run_step(executor, step.payload, request, self._redactor)
+        except LetsbeError as error:
+            return Stopwatch().outcome(request, self._redactor, error=error)
         finally:
             self._step = outer
             self._enter(outer, written=True)

@@ -79,21 +79,23 @@ class Undo:
         self._journal = journal
         self._files = files
 
-    def put_back(self, run_id: str, *, step: str | None = None, force: bool = False) -> Undone:
+    def put_back(self, run_id: str, *, step: str | None = None, force: bool = False, mark: bool = True) -> Undone:
         """Restore the files of a run (or of one COMPOSITE step) in reverse order.
 
-        A file that somebody changed since is left alone and named as a problem, unless ``force``.
+        A file that somebody changed since is left alone and named as a problem, unless ``force``. ``mark`` False
+        leaves the journal as it is: for check mode.
         """
         undone = Undone()
         for change in reversed(self._journal.changes(run_id)):
-            if change.undone or (step is not None and change.step != step):
+            if change.undone or (step is not None and not f"{change.step}.".startswith(f"{step}.")):
                 continue
             try:
                 restored = self._put_back(change, force)
             except (LetsbeError, OSError) as error:
                 undone.problems.append(str(error))
                 continue
-            self._journal.mark_change(run_id, change.seq, undone=True)
+            if mark:
+                self._journal.mark_change(run_id, change.seq, undone=True)
             (undone.restored if restored else undone.unchanged).append(change.path)
         return undone
 

@@ -6,6 +6,7 @@ JSON Schema, dispatch, the reference page and the conformance tests.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args
 
 from msgspec import Struct
@@ -69,8 +70,20 @@ class Step(Struct, frozen=True, kw_only=True):
 class Steps(Protocol):
     """How an executor that chains others reaches the runner: same policy, same journal row, same deadline."""
 
-    def prepare(self, step_id: str, task_type: str, payload: Any) -> Step:
-        """Validate type, policy and payload; raises what the runner would answer, with the payload's path."""
+    def prepare(self, step_id: str, task_type: str, payload: Any, *, deferred: frozenset[str] = frozenset()) -> Step:
+        """Validate type, policy and payload; raises what the runner would answer, with the payload's path.
+
+        ``deferred`` names fields whose value is not known yet: they may hold anything, and the step can't be run.
+        """
+
+    def data_fields(self, task_type: str) -> tuple[str, ...]:
+        """The names in a task type's ``data``."""
+
+    def as_json(self, outcome: Outcome) -> Any:
+        """An outcome as JSON values."""
+
+    def respite(self, seconds: float) -> AbstractContextManager[None]:
+        """More time, for putting back what was done when the deadline may be over."""
 
     def run(self, step: Step, *, timeout_s: float | None = None) -> Outcome:
         """Run a prepared step; never raises for what happens inside it."""

@@ -1,0 +1,123 @@
+"""``letsbe history``"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+import msgspec
+
+from letsbe.agent.journal import ChangeRow, Journal, Run
+from letsbe.cli.options import shared
+from letsbe.errors import LetsbeError
+
+
+@shared(
+    click.Option(
+        ["-n", "--limit"], type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many runs to list."
+    )
+)
+@click.command()
+@click.argument("run_id", metavar="[ID]", required=False)
+def history(run_id: str | None, limit: int, output: str, config: str | None, verbose: int) -> int:
+    """Show what was run, newest first, or one run by its ID (or the beginning of it)."""
+    from letsbe.agent.recovery import recover
+    from letsbe.cli.output import is_text, write_json
+    from letsbe.cli.start import start
+
+    settings = start(config, verbose)
+    journal = Journal(settings.state_dir)
+    try:
+        recover(settings, journal)
+        if run_id is not None:
+            run = find_run(journal, run_id)
+            document: Any = {**as_json(run), "changes": [_change(change) for change in journal.changes(run.id)]}
+        else:
+            document = [as_json(run) for run in journal.latest(limit)]
+    finally:
+        journal.close()
+    if not is_text(output):
+        write_json(document)
+    elif run_id is not None:
+        _draw_one(document)
+    else:
+        _draw_list(document)
+    return 0
+
+
+def find_run(journal: Journal, run_id: str) -> Run:
+    """The run of an id or of an unambiguous beginning of one; ``unknown_run`` otherwise."""
+    found = journal.matching(run_id)
+    if len(found) == 1:
+        return found[0]
+    reason = f"more than one run begins with {run_id}" if found else f"no run {run_id} in the journal"
+    raise LetsbeError("unknown_run", reason, hint="`letsbe history` lists the runs; they are kept for 90 days.")
+
+
+def as_json(run: Run) -> dict[str, Any]:
+    """A run as JSON values: its payload and outcome as objects, times in seconds since the epoch."""
+    values = msgspec.structs.asdict(run)
+    for name in ("payload", "caller", "outcome"):
+        values[name] = msgspec.json.decode(values[name]) if values[name] else None
+    return values
+
+
+def _change(change: ChangeRow) -> dict[str, Any]:
+    return {
+        "path": change.path,
+        "step": change.step,
+        "before_sha256": change.before_sha256,
+        "after_sha256": change.after_sha256,
+        "done": bool(change.done),
+        "undone": bool(change.undone),
+    }
+
+
+def _draw_list(runs: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    from letsbe.cli.output import console
+
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
+    for column in ("when", "type", "status", "changed", "who", "id"):
+        table.add_column(column, no_wrap=column != "who")
+    for run in runs:
+        outcome = run["outcome"] or {}
+        status = outcome.get("status", run["state"])
+        colour = {"succeeded": "green", "started": "cyan", "received": "cyan"}.get(status, "red")
+        changed = "yes" if outcome.get("changed") else "no"
+        table.add_row(_when(run), run["type"], f"[{colour}]{status}[/]", changed, _who(run), run["id"])
+    console().print(table if runs else "Nothing was run yet.")
+
+
+def _draw_one(run: dict[str, Any]) -> None:
+    from letsbe.cli.draw import draw_outcome, draw_value
+    from letsbe.cli.output import console
+    from letsbe.protocol import Outcome
+
+    screen = console()
+    if run["outcome"] is not None:
+        draw_outcome(screen, msgspec.convert(run["outcome"], Outcome))
+    facts = {
+        "state": run["state"],
+        "when": _when(run),
+        "who": _who(run),
+        "step": run["step"],
+        "payload": run["payload"],
+    }
+    screen.print(draw_value({key: value for key, value in facts.items() if value}))
+    for change in run["changes"]:
+        what = "undone" if change["undone"] else "changed" if change["done"] else "about to change"
+        screen.print(f"  {what} {change['path']}")
+
+
+def _when(run: dict[str, Any]) -> str:
+    seconds = run["started_at"] or run["received_at"] or run["finished_at"] or 0
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def _who(run: dict[str, Any]) -> str:
+    caller = run["caller"] or {}
+    by = caller.get("sudo_user") or caller.get("requested_by") or caller.get("ssh_connection") or ""
+    return f"{run['origin']} {by}".strip()
