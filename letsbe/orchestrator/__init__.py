@@ -1,0 +1,1 @@
+"""letsbe-orchestrator: the reference orchestrator. Never part of the agent's file."""

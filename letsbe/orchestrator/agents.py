@@ -1,0 +1,98 @@
+"""Agents: registration, heartbeat, and finding one by id or host name."""
+
+from __future__ import annotations
+
+import base64
+import re
+
+import msgspec
+from sqlalchemy import Connection, insert, or_, select, update
+
+from letsbe.errors import LetsbeError
+from letsbe.orchestrator import auth
+from letsbe.orchestrator.tables import agents
+from letsbe.protocol import PollRequest, RegisterRequest
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def register(connection: Connection, request: RegisterRequest, now: float) -> str:
+    """Admit an agent and return its token.
+
+    Raises ``invalid_request``, ``enrolment_token_refused``, ``fingerprint_mismatch``.
+    """
+    _refuse_bad_key(request.public_key)
+    labels = auth.redeem_enrolment(connection, request.enrolment_token, request.agent_id, now)
+    known = connection.execute(select(agents.c.fingerprint).where(agents.c.agent_id == request.agent_id)).one_or_none()
+    facts = {
+        "public_key": request.public_key,
+        "hostname": _plain(request.hostname),
+        "version": _plain(request.version),
+        "executors": request.executors,
+        "labels": labels,
+        "registered_at": now,
+    }
+    if known is None:
+        connection.execute(insert(agents).values(agent_id=request.agent_id, fingerprint=request.fingerprint, **facts))
+    elif known.fingerprint == request.fingerprint:
+        connection.execute(update(agents).where(agents.c.agent_id == request.agent_id).values(**facts))
+    else:
+        raise LetsbeError(
+            "fingerprint_mismatch",
+            f"agent {request.agent_id} is registered from another machine",
+            hint="A copied state directory? Remove the identity on the copy, and enrol it as an agent of its own.",
+        )
+    return auth.new_agent_token(connection, request.agent_id, request.enrolment_token, now)
+
+
+def heartbeat(connection: Connection, agent_id: str, request: PollRequest, now: float) -> None:
+    """Note what an agent says of itself in a poll."""
+    connection.execute(
+        update(agents)
+        .where(agents.c.agent_id == agent_id)
+        .values(
+            last_seen_at=now,
+            version=_plain(request.version),
+            capabilities_digest=_plain(request.capabilities_digest),
+            inventory_digest=_plain(request.inventory_digest),
+            outbox_depth=request.outbox_depth,
+            hold=None if request.hold is None else msgspec.to_builtins(request.hold),
+        )
+    )
+
+
+def resolve(connection: Connection, agent: str) -> str:
+    """The id of the agent with this id or host name. Raises ``agent_unknown``, ``agent_ambiguous``."""
+    found = connection.scalars(
+        select(agents.c.agent_id).where(or_(agents.c.agent_id == agent, agents.c.hostname == agent))
+    ).all()
+    if not found:
+        raise LetsbeError("agent_unknown", f"no agent {agent!r}", hint="`letsbe-orchestrator agents` lists them.")
+    if len(found) > 1:
+        raise LetsbeError(
+            "agent_ambiguous", f"several agents are {agent!r}", hint=f"Name one by its id: {', '.join(found)}."
+        )
+    agent_id: str = found[0]
+    return agent_id
+
+
+def schema_version(connection: Connection, agent_id: str, task_type: str) -> int | None:
+    """The version of ``task_type`` that the agent said it knows; None when it did not name that type."""
+    executors: dict[str, int] = connection.scalar(select(agents.c.executors).where(agents.c.agent_id == agent_id)) or {}
+    return executors.get(task_type)
+
+
+def _refuse_bad_key(public_key: str) -> None:
+    try:
+        length = len(base64.b64decode(public_key, validate=True))
+    except ValueError:
+        length = -1
+    if length != 32:
+        raise LetsbeError(
+            "invalid_request", "public_key is not the base64 of an Ed25519 public key - at `$.public_key`"
+        )
+
+
+def _plain(text: str) -> str:
+    """Without control characters: they have no meaning in a name, and would have one on a terminal."""
+    return _CONTROL.sub("?", text)

@@ -1,0 +1,35 @@
+"""The ASGI application."""
+
+from __future__ import annotations
+
+import msgspec
+from litestar import Litestar
+from litestar.datastructures import State
+from litestar.di import Provide
+
+from letsbe.orchestrator import openapi
+from letsbe.orchestrator.home import Settings
+from letsbe.orchestrator.problems import EXCEPTION_HANDLERS
+from letsbe.orchestrator.routes import Service, agent_router, register
+from letsbe.orchestrator.store import Store
+from letsbe.protocol import MAX_BODY_BYTES
+
+
+def create_app(service: Service) -> Litestar:
+    """The API over ``service``; it closes the store when it stops."""
+    return Litestar(
+        route_handlers=[register, agent_router],
+        dependencies={"service": Provide(lambda: service, sync_to_thread=False)},
+        state=State({"service": service}),
+        exception_handlers=EXCEPTION_HANDLERS,
+        on_shutdown=[service.store.close],
+        request_max_body_size=MAX_BODY_BYTES,
+        logging_config=None,
+        openapi_config=openapi.CONFIG,
+    )
+
+
+def openapi_document() -> bytes:
+    """The OpenAPI document as indented JSON; it needs no home and no database."""
+    app = create_app(Service(Settings(), Store("sqlite://"), ""))
+    return msgspec.json.format(openapi.render(app.openapi_schema.to_schema()), indent=2)

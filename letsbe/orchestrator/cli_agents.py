@@ -1,0 +1,68 @@
+"""``enrol`` and ``agents``."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from letsbe.orchestrator.cli_options import Label, home_option, output_option
+from letsbe.orchestrator.output import draw_table, is_text, write_json
+
+
+@click.command()
+@home_option
+@click.option("--expires", default="1h", show_default=True, metavar="SPAN", help="How long the token is good: 1h, 7d.")
+@click.option("--label", "labels", type=Label(), multiple=True, metavar="K=V", help="Label for the agent.")
+@output_option
+def enrol(home: str, expires: str, labels: tuple[tuple[str, str], ...], output: str) -> None:
+    """Print a token that admits one agent, once.
+
+    Only its hash is kept. Put it into the agent's enrolment token file.
+    """
+    from letsbe.orchestrator.auth import new_enrolment
+    from letsbe.orchestrator.home import open_home
+    from letsbe.orchestrator.times import parse_span
+    from letsbe.protocol import instant
+
+    lifetime_s = parse_span(expires)
+    now = time.time()
+    with open_home(home).store().write() as connection:
+        token = new_enrolment(connection, dict(labels), now, lifetime_s)
+    if output == "json":
+        write_json({"token": token, "expires_at": instant(now + lifetime_s), "labels": dict(labels)})
+    else:
+        click.echo(token)
+
+
+@click.command()
+@home_option
+@output_option
+def agents(home: str, output: str) -> None:
+    """List the agents."""
+    from letsbe.orchestrator.home import open_home
+    from letsbe.orchestrator.times import ago
+    from letsbe.orchestrator.views import list_agents
+    from letsbe.protocol import epoch
+
+    with open_home(home).store().read() as connection:
+        found = list_agents(connection)
+    if not is_text(output):
+        return write_json(found)
+    now = time.time()
+    return draw_table(
+        ("agent", "host", "version", "seen", "labels", "outbox", "hold"),
+        (
+            (
+                agent.agent_id,
+                agent.hostname,
+                agent.version,
+                f"{ago(now - epoch(agent.last_seen_at))} ago" if agent.last_seen_at else "never",
+                " ".join(f"{key}={value}" for key, value in agent.labels.items()),
+                agent.outbox_depth or "",
+                f"{agent.hold['reason']}, until {agent.hold['until']}" if agent.hold else "",
+            )
+            for agent in found
+        ),
+        empty="No agents yet: `letsbe-orchestrator enrol` makes a token for one.",
+    )

@@ -1,0 +1,68 @@
+"""``init``, ``serve`` and ``openapi``."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from letsbe.orchestrator.cli_options import home_option
+
+
+@click.command()
+@home_option
+@click.option("--host", help="Address to serve on (of a new home). [default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65_535), help="Port to serve on (of a new home). [default: 8443]")
+@click.option("--san", "names", multiple=True, metavar="NAME", help="DNS name or address for the certificate.")
+def init(home: str, host: str | None, port: int | None, names: tuple[str, ...]) -> None:
+    """Make the home directory: configuration, database, CA, server certificate, signing key.
+
+    Run again, it makes what is missing, and issues the server certificate anew when it lacks a name or is about to
+    expire. It never replaces a key.
+    """
+    from letsbe.orchestrator.bootstrap import initialise
+
+    setup = initialise(home, host=host, port=port, names=list(names))
+    for path in setup.made:
+        click.echo(f"made     {path}")
+    for path in setup.renewed:
+        click.echo(f"renewed  {path}")
+    if not setup.made and not setup.renewed:
+        click.echo("everything is there already")
+    click.echo(f"Agents need {setup.home.ca} as their ca_file.")
+    click.echo(f"Next: letsbe-orchestrator serve --home {setup.home.path}")
+
+
+@click.command()
+@home_option
+@click.option("--host", help="Address to serve on instead of the configured one.")
+@click.option("--port", type=click.IntRange(0, 65_535), help="Port instead of the configured one; 0: a free one.")
+@click.option("--plain-http", is_flag=True, help="Without TLS; on loopback only.")
+@click.option("--url-file", metavar="FILE", help="Write the URL into FILE once connections are taken.")
+def serve(home: str, host: str | None, port: int | None, plain_http: bool, url_file: str | None) -> None:
+    """Serve the API to agents until SIGTERM."""
+    from letsbe.orchestrator import files, server
+    from letsbe.orchestrator.home import open_home
+
+    opened = open_home(home)
+
+    def ready(url: str) -> None:
+        if url_file is not None:
+            files.replace(os.path.abspath(url_file), f"{url}\n".encode())
+        click.echo(f"listening on {url}")
+
+    server.serve(
+        opened,
+        host=opened.settings.host if host is None else host,
+        port=opened.settings.port if port is None else port,
+        plain_http=plain_http,
+        ready=ready,
+    )
+
+
+@click.command()
+def openapi() -> None:
+    """Print the OpenAPI document of the API."""
+    from letsbe.orchestrator.app import openapi_document
+
+    click.echo(openapi_document())

@@ -1,0 +1,110 @@
+"""``serve``: the API behind TLS, until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import signal
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from letsbe.errors import LetsbeError
+from letsbe.orchestrator import certificates, files
+from letsbe.orchestrator.app import create_app
+from letsbe.orchestrator.home import Home
+from letsbe.orchestrator.problems import log
+from letsbe.orchestrator.routes import Service
+
+#: How long requests that are under way may take to end after SIGTERM, in seconds.
+GRACE_S = 10
+
+
+def serve(home: Home, *, host: str, port: int, plain_http: bool, ready: Callable[[str], None]) -> None:
+    """Serve until told to stop; ``ready`` is called once, with the URL, when connections are taken.
+
+    ``port`` 0 takes a free one. ``plain_http`` is for loopback only. Raises ``plain_http_refused``,
+    ``address_unusable``, and what opening the home's files and database raises.
+    """
+    if plain_http and not _is_loopback(host):
+        raise LetsbeError(
+            "plain_http_refused",
+            f"plain http is served to loopback only, not on {host}",
+            hint="Leave out --plain-http, or use --host 127.0.0.1.",
+        )
+    if not plain_http:
+        _check_certificate(home)
+    app = create_app(Service(home.settings, home.store(), home.public_key()))
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+        ssl_certfile=None if plain_http else home.server_certificate,
+        ssl_keyfile=None if plain_http else home.server_key,
+    )
+    listener = _listen(host, port)
+    scheme = "http" if plain_http else "https"
+    _log_to_stderr()
+    # Uvicorn raises the signal that ended it once more; being told to stop is no failure.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    _Server(config, lambda: ready(_url(scheme, listener))).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn's server, which tells when it takes connections."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self._on_ready()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise LetsbeError(
+            "address_unusable",
+            f"can't listen on {host}:{port}: {error.strerror or error}",
+            hint="Choose another with --host and --port; `ss -ltnp` shows who holds one.",
+        ) from error
+
+
+def _url(scheme: str, listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_certificate(home: Home) -> None:
+    files.refuse_if_exposed(home.server_key)
+    left = certificates.days_left(files.read(home.server_certificate))
+    if left < 0:
+        raise LetsbeError(
+            "certificate_expired",
+            f"{home.server_certificate} has expired",
+            hint=f"letsbe-orchestrator init --home {home.path}",
+        )
+    if left < certificates.RENEW_DAYS:
+        log.warning("%s expires in %d days; `letsbe-orchestrator init` renews it", home.server_certificate, left)
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)

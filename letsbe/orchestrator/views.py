@@ -1,0 +1,124 @@
+"""What the command line shows of agents and tasks, read from the database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+from sqlalchemy import Connection, Row, Select, select
+
+from letsbe.errors import LetsbeError
+from letsbe.orchestrator.signing import signed_task
+from letsbe.orchestrator.tables import agents, results, tasks
+from letsbe.protocol import Envelope, Outcome, instant
+
+
+class AgentView(Struct, frozen=True, kw_only=True):
+    """An agent, and what it said of itself last."""
+
+    agent_id: str
+    hostname: str
+    version: str
+    labels: dict[str, str]
+    executors: dict[str, int]
+    registered_at: str
+    last_seen_at: str | None
+    outbox_depth: int
+    hold: dict[str, Any] | None
+
+
+class TaskView(Struct, frozen=True, kw_only=True):
+    """A task. ``status`` is its outcome's, null until there is one."""
+
+    task_id: str
+    agent_id: str
+    hostname: str
+    type: str
+    state: str
+    status: str | None
+    check: bool
+    requested_by: str
+    created_at: str
+    not_before: str
+    expires_at: str
+    timeout_s: int
+    attempt_id: str | None
+    lease_until: str | None
+    cancel_requested_at: str | None
+    finished_at: str | None
+    progress: dict[str, Any] | None
+
+
+class TaskDetail(TaskView, frozen=True, kw_only=True):
+    """A task with its outcome, as the agent sent it, and its payload when it was asked for."""
+
+    outcome: Raw | None
+    payload: dict[str, Any] | None
+
+
+def list_agents(connection: Connection) -> list[AgentView]:
+    """Every agent, by host name."""
+    rows = connection.execute(select(agents).order_by(agents.c.hostname, agents.c.agent_id))
+    return [
+        AgentView(
+            agent_id=row.agent_id,
+            hostname=row.hostname,
+            version=row.version,
+            labels=row.labels,
+            executors=row.executors,
+            registered_at=instant(row.registered_at),
+            last_seen_at=_instant(row.last_seen_at),
+            outbox_depth=row.outbox_depth,
+            hold=row.hold,
+        )
+        for row in rows
+    ]
+
+
+def list_tasks(
+    connection: Connection, *, agent_id: str | None = None, state: str | None = None, most: int = 50
+) -> list[TaskView]:
+    """The newest ``most`` tasks, newest first."""
+    query = _tasks().order_by(tasks.c.seq.desc()).limit(most)
+    if agent_id is not None:
+        query = query.where(tasks.c.agent_id == agent_id)
+    if state is not None:
+        query = query.where(tasks.c.state == state)
+    return [TaskView(**_fields(row)) for row in connection.execute(query)]
+
+
+def show_task(connection: Connection, task_id: str, *, with_payload: bool = False) -> TaskDetail:
+    """One task whole. A payload may hold secrets, so it comes only when asked for. Raises ``task_unknown``."""
+    row = connection.execute(_tasks().where(tasks.c.task_id == task_id)).one_or_none()
+    if row is None:
+        raise LetsbeError("task_unknown", f"no task {task_id}", hint="`letsbe-orchestrator tasks` lists them.")
+    body = connection.scalar(select(results.c.body).where(results.c.task_id == task_id))
+    payload = None
+    if with_payload:
+        envelope = connection.scalar(select(tasks.c.envelope).where(tasks.c.task_id == task_id)) or ""
+        payload = signed_task(msgspec.json.decode(envelope, type=Envelope)).payload
+    return TaskDetail(**_fields(row), outcome=None if body is None else Raw(body), payload=payload)
+
+
+def outcome_of(connection: Connection, task_id: str) -> Outcome | None:
+    """The outcome of a task, None while there is none."""
+    body = connection.scalar(select(results.c.body).where(results.c.task_id == task_id))
+    return None if body is None else msgspec.json.decode(body, type=Outcome)
+
+
+def _tasks() -> Select[*tuple[Any, ...]]:
+    columns = [column for column in tasks.c if column.name not in ("envelope", "envelope_bytes", "seq")]
+    return select(agents.c.hostname, *columns).join(agents, agents.c.agent_id == tasks.c.agent_id)
+
+
+def _fields(row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
+    fields = dict(row._mapping)
+    fields["check"] = fields.pop("check_only")
+    for name in ("created_at", "not_before", "expires_at", "lease_until", "cancel_requested_at", "finished_at"):
+        fields[name] = _instant(fields[name])
+    return fields
+
+
+def _instant(seconds: float | None) -> str | None:
+    return None if seconds is None else instant(seconds)
