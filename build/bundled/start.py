@@ -1,0 +1,5 @@
+"""Start hook: runs in the built file before anything of letsbe."""
+
+from letsbe.frozen import begin
+
+begin()
