@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated
+
+import msgspec
+import pytest
+from msgspec import Meta
+
+from letsbe.agent.payloads import MAX_BYTES, decode, decode_partly, for_journal, parse_json, secrets_in
+from letsbe.errors import LetsbeError
+from letsbe.executors.base import Payload
+from letsbe.tools.redaction import Redactor, Secret
+
+
+class Sample(Payload, frozen=True):
+    path: str
+    count: Annotated[int, Meta(ge=0)] = 0
+    password: Secret | None = None
+    content: Annotated[str, Meta(extra={"journal": "digest"})] | None = None
+    set: dict[str, str] = {}
+
+
+@pytest.mark.parametrize(
+    ("raw", "code", "message"),
+    [
+        (b"", "invalid_json", "payload is empty"),
+        (b"  \n", "invalid_json", "payload is empty"),
+        (b'{"path": "a",}', "invalid_json", "line 1, column 14"),
+        (b'{\n  "path": nope\n}', "invalid_json", "line 2, column 11"),
+        (b'{"path": "\xff"}', "invalid_json", "byte 10 is not UTF-8 (0xff)"),
+        (b'{"a": 1} x', "invalid_json", "line 1, column 10"),
+        (b"[" * 100_000, "invalid_json", "nested too deeply"),
+        (b" " * (MAX_BYTES + 1), "payload_too_large", str(MAX_BYTES)),
+    ],
+    ids=["empty", "blank", "trailing comma", "bare word", "not UTF-8", "two documents", "deep", "large"],
+)
+def test_json_errors_name_the_place(raw: bytes, code: str, message: str) -> None:
+    with pytest.raises(LetsbeError) as raised:
+        parse_json(raw)
+    assert raised.value.code == code
+    assert message in raised.value.message
+    assert raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("value", "path", "hint"),
+    [
+        ({"pth": "x"}, "$.pth", "Did you mean `path`?"),
+        ({"path": 1}, "$.path", "schema"),
+        ({"path": "x", "count": -1}, "$.count", "schema"),
+        ({"path": "x", "set": {"A": 1}}, "$.set[...]", "schema"),
+        ({"path": "x", "password": 5}, "$.password", "schema"),
+        ({}, "$", "schema"),
+    ],
+)
+def test_invalid_payload_names_the_field(value: object, path: str, hint: str) -> None:
+    with pytest.raises(LetsbeError) as raised:
+        decode(value, Sample)
+    assert raised.value.code == "invalid_payload"
+    assert raised.value.details["path"] == path
+    assert hint in raised.value.hint
+
+
+def test_deferred_fields_may_hold_anything_and_others_may_not() -> None:
+    assert decode_partly({"path": {"any": 1}}, Sample, frozenset({"path"}), "$") is not None
+    with pytest.raises(LetsbeError, match=r"\$\.count"):
+        decode_partly({"path": {"any": 1}, "count": "x"}, Sample, frozenset({"path"}), "$")
+    with pytest.raises(LetsbeError, match="unknown field `nope`"):
+        decode_partly({"path": 1, "nope": 1}, Sample, frozenset({"path"}), "$")
+
+
+def test_journal_holds_no_secret_and_no_content() -> None:
+    payload = decode(
+        {"path": "/x", "password": "hunter22", "content": "body", "set": {"API_KEY": "k", "HOST": "h"}}, Sample
+    )
+    assert [secret.reveal() for secret in secrets_in(payload)] == ["hunter22"]
+    assert msgspec.json.decode(for_journal(payload, Redactor())) == {
+        "path": "/x",
+        "password": "[redacted]",
+        "content": {"bytes": 4, "sha256": hashlib.sha256(b"body").hexdigest()},
+        "set": {"API_KEY": "[redacted]", "HOST": "h"},
+    }

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+
+from letsbe.tools.redaction import REDACTED, Redactor, Secret, is_secret_name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["DB_PASSWORD", "MYSQL_ROOT_PASSWORD", "db_pass", "API_KEY", "apiKey", "SECRET_KEY_BASE", "GITHUB_TOKEN",
+     "SENTRY_DSN", "AWS_SECRET_ACCESS_KEY", "credentials", "KEY", "KEY_1", "Authorization", "PWD"],
+)  # fmt: skip
+def test_secret_names(name: str) -> None:
+    assert is_secret_name(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["KEYBOARD", "keys", "PASSIVE_FTP", "HOST", "PORT", "MONKEYS", "PASSENGER_APP", "KEYWORDS"]
+)
+def test_other_names(name: str) -> None:
+    assert not is_secret_name(name)
+
+
+def test_secret_does_not_print_itself() -> None:
+    secret = Secret("hunter22")
+    assert "hunter22" not in f"{secret} {secret!r} {[secret]} {secret!s}"
+    assert secret.reveal() == "hunter22"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("DB_PASSWORD=hunter22", f"DB_PASSWORD={REDACTED}"),
+        ('DB_PASSWORD="two words"', f'DB_PASSWORD="{REDACTED}"'),
+        ("DB_PASSWORD='two words' # why", f"DB_PASSWORD='{REDACTED}' # why"),
+        ("      DB_PASSWORD: hunter22", f"      DB_PASSWORD: {REDACTED}"),
+        ('"api_key": "abc"', f'"api_key": "{REDACTED}"'),
+        ("DB_PASSWORD=", "DB_PASSWORD="),
+        ("DB_HOST=db", "DB_HOST=db"),
+        ("postgres://app:hunter22@db/app", f"postgres://app:{REDACTED}@db/app"),
+        ("a\n-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\nb", f"a\n{REDACTED}\nb"),
+        ("-----BEGIN RSA PRIVATE KEY-----\nMIIE cut", REDACTED),
+    ],
+)
+def test_text_by_key_name(text: str, expected: str) -> None:
+    assert Redactor().text(text) == expected
+
+
+@pytest.mark.parametrize(
+    "printed",
+    ["p$a'ss\"w\\rd", "p$$a'ss\"w\\rd", "p$a'ss\\\"w\\\\rd", "p\\$a'ss\\\"w\\\\rd"],
+    ids=["bare", "compose", "json", "double-quoted"],
+)
+def test_met_values_are_replaced_however_they_are_written(printed: str) -> None:
+    redactor = Redactor()
+    redactor.meet("p$a'ss\"w\\rd")
+    assert redactor.prose(f"before {printed} after") == f"before {REDACTED} after"
+
+
+def test_longest_value_wins() -> None:
+    redactor = Redactor()
+    redactor.meet("secret")
+    redactor.meet("secret-and-more")
+    assert redactor.prose("secret-and-more") == REDACTED
+
+
+def test_short_values_are_left() -> None:
+    redactor = Redactor()
+    redactor.meet("12345")
+    assert redactor.prose("12345") == "12345"
+
+
+def test_data_is_redacted_to_its_depth() -> None:
+    redactor = Redactor()
+    redactor.meet_mapping({"DB_PASSWORD": "hunter22", "DB_HOST": "database"})
+    data = {"a": ["x hunter22", {"hunter22": 1}], "b": 2, "c": None, "host": "database"}
+    assert redactor.data(data) == {"a": [f"x {REDACTED}", {REDACTED: 1}], "b": 2, "c": None, "host": "database"}
+
+
+def test_named_replaces_whatever_stands_under_a_secret_name() -> None:
+    payload = {"set": {"DB_PASSWORD": "abc", "DB_HOST": "db"}, "token": ["a", "b"], "keys": ["A"]}
+    assert Redactor().named(payload) == {
+        "set": {"DB_PASSWORD": REDACTED, "DB_HOST": "db"},
+        "token": REDACTED,
+        "keys": ["A"],
+    }
