@@ -1,0 +1,207 @@
+"""Write docs/reference/ from the declarations in the code: executors, commands, configuration, errors.
+
+``python build/reference.py`` writes the pages; ``tests/test_docs.py`` fails when they are not what this would write.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from letsbe.agent.config import Config
+from letsbe.agent.schema import data_schema, payload_schema
+from letsbe.cli.executor_command import ExecutorCommand
+from letsbe.cli.main import COMMANDS, command_name, letsbe
+from letsbe.errors import FATES, fate
+from letsbe.executors import EXECUTOR_REGISTRY, executor_class
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ROOT / "docs" / "reference"
+NOTE = "<!-- Generated from the code by build/reference.py: edit the code, then run `make docs`. -->\n\n"
+
+
+def pages() -> dict[Path, str]:
+    """Every generated page, by its path."""
+    written = {PAGES / "executors.md": executors_page()}
+    written |= {PAGES / "executors" / f"{command_name(name)}.md": executor_page(name) for name in EXECUTOR_REGISTRY}
+    written[PAGES / "commands.md"] = commands_page()
+    written[PAGES / "configuration.md"] = configuration_page()
+    written[PAGES / "errors.md"] = errors_page()
+    return written
+
+
+def executors_page() -> str:
+    """The list of task types."""
+    lines = ["# Task types\n", "| type | subcommand | changes things | runs again after a crash | what it does |", "|---|---|---|---|---|"]
+    for name in EXECUTOR_REGISTRY:
+        kind = executor_class(name)
+        sub = command_name(name)
+        first = (kind.__doc__ or "").partition("\n")[0]
+        lines.append(
+            f"| [{name}](executors/{sub}.md) | `letsbe {sub}` | {_yes(kind.changes)} | {_yes(kind.rerun_safe)} | {first} |"
+        )
+    return NOTE + "\n".join(lines) + "\n"
+
+
+def executor_page(name: str) -> str:
+    """One task type: what it takes, what it gives, its help."""
+    kind = executor_class(name)
+    example = json.dumps(kind.example).replace("{root}", "/opt/letsbe")
+    parts = [
+        f"# {name}\n",
+        inspect.cleandoc(kind.__doc__ or "") + "\n",
+        f"    letsbe {command_name(name)} '{example}'\n",
+    ]
+    if kind.needs:
+        parts.append(f"Needs: {', '.join(kind.needs)}.\n")
+    if kind.not_idempotent:
+        parts.append(f"A second identical run may change things again: {kind.not_idempotent}\n")
+    parts += ["## Takes\n", _fields(payload_schema(name)), "## Gives (`data`)\n", _fields(data_schema(name))]
+    parts += ["## Command line\n", _help(ExecutorCommand(command_name(name), name), command_name(name))]
+    return NOTE + "\n".join(parts)
+
+
+def commands_page() -> str:
+    """The commands that are no executors."""
+    parts = ["# Commands\n", _help(letsbe, "")]
+    context = click.Context(letsbe, info_name="letsbe")
+    for name in sorted(COMMANDS):
+        command = letsbe.get_command(context, name)
+        assert command is not None
+        parts += [f"## {name}\n", _help(command, name)]
+    return NOTE + "\n".join(parts)
+
+
+def configuration_page() -> str:
+    """Every key of the configuration file."""
+    schema = msgspec.json.schema(Config)
+    lines = [
+        "# Configuration\n",
+        "`/etc/letsbe/letsbe.yml`, another by `--config` or `LETSBE_CONFIG`. Every key is optional; an unknown one is an",
+        "error that names its line. The file and its directory must not be writable by others.\n",
+        "| key | type | default | meaning |",
+        "|---|---|---|---|",
+        *_rows(schema, schema["$defs"], "", Config()),
+    ]
+    return NOTE + "\n".join(lines) + "\n"
+
+
+def errors_page() -> str:
+    """Every error code that the agent's code raises."""
+    codes: dict[str, set[str]] = {code: set() for code in FATES}
+    for path, code in raised_codes():
+        codes.setdefault(code, set()).add(path)
+    lines = ["# Error codes\n", "`error.code` in an outcome, the status and exit code that it leads to, and where it is raised.\n"]
+    lines += ["| code | status | exit code | raised in |", "|---|---|---|---|"]
+    for code in sorted(codes):
+        end = fate(code)
+        lines.append(f"| `{code}` | {end.status} | {end.exit_code} | {', '.join(sorted(codes[code])) or '-'} |")
+    return NOTE + "\n".join(lines) + "\n"
+
+
+def raised_codes() -> Iterator[tuple[str, str]]:
+    """(module, code) of every ``LetsbeError("code", ...)`` in the agent's code."""
+    for path in sorted((ROOT / "letsbe").rglob("*.py")):
+        if "orchestrator" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "LetsbeError" and node.args:
+                first = node.args[0]
+                if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                    yield ".".join(path.relative_to(ROOT / "letsbe").with_suffix("").parts), first.value
+
+
+def _rows(schema: dict[str, Any], definitions: dict[str, Any], prefix: str, default: Any) -> Iterator[str]:
+    target = definitions[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    for name, field in target["properties"].items():
+        key = f"{prefix}{name}"
+        value = getattr(default, name)
+        nested = field.get("$ref", "").rpartition("/")[2]
+        if isinstance(value, msgspec.Struct):
+            about = definitions[nested].get("description", "") if nested else ""
+            yield f"| `{key}` |  |  | {about} |"
+            yield from _rows(field, definitions, f"{key}.", value)
+        else:
+            shown = json.dumps(msgspec.to_builtins(value))
+            yield f"| `{key}` | {_type(field, definitions)} | `{shown}` | {field.get('description', '')} |"
+
+
+def _fields(schema: dict[str, Any]) -> str:
+    definitions = schema.get("$defs", {})
+    text = _field_table(schema, definitions)
+    for name, definition in definitions.items():
+        text += f"\n### {name}\n\n{definition.get('description', '')}\n\n{_field_table(definition, definitions)}"
+    return text
+
+
+def _field_table(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
+    if "properties" not in schema:
+        return ""
+    required = schema.get("required", [])
+    lines = ["| field | type | default | meaning |", "|---|---|---|---|"]
+    for name, field in schema["properties"].items():
+        default = "required" if name in required else f"`{json.dumps(field.get('default'))}`"
+        lines.append(f"| `{name}` | {_type(field, definitions)} | {default} | {_cell(field.get('description', ''))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _type(field: dict[str, Any], definitions: dict[str, Any]) -> str:
+    if "anyOf" in field:
+        return " or ".join(_type(option, definitions) for option in field["anyOf"])
+    if "$ref" in field:
+        return field["$ref"].rpartition("/")[2]
+    if "enum" in field:
+        return _cell(" \\| ".join(f"`{json.dumps(value)}`" for value in field["enum"]))
+    kind = field.get("type", "any")
+    if isinstance(kind, list):
+        kind = " or ".join(kind)
+    if kind == "array":
+        return f"list of {_type(field.get('items') or {}, definitions)}"
+    if kind == "object" and isinstance(field.get("additionalProperties"), dict):
+        return f"map of {_type(field['additionalProperties'], definitions)}"
+    return f"{kind}{_bounds(field)}"
+
+
+def _bounds(field: dict[str, Any]) -> str:
+    low, high = field.get("minimum", field.get("minLength")), field.get("maximum", field.get("maxLength"))
+    if low is None and high is None:
+        return ""
+    return f" ({'' if low is None else low}..{'' if high is None else high})"
+
+
+def _help(command: click.Command, name: str) -> str:
+    if isinstance(command, ExecutorCommand):
+        command.show_all_flags()
+    parent = click.Context(letsbe, info_name="letsbe") if name else None
+    context = click.Context(command, info_name=name or "letsbe", parent=parent, terminal_width=100)
+    return "```text\n" + command.get_help(context) + "\n```\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("\n", " ")
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def main() -> None:
+    """Write the pages, and remove those of what no longer exists."""
+    wanted = pages()
+    for path in [*PAGES.rglob("*.md")]:
+        if path not in wanted:
+            path.unlink()
+    for path, text in wanted.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
