@@ -39,7 +39,11 @@ def pages() -> dict[Path, str]:
 
 def executors_page() -> str:
     """The list of task types."""
-    lines = ["# Task types\n", "| type | subcommand | changes things | runs again after a crash | what it does |", "|---|---|---|---|---|"]
+    lines = [
+        "# Task types\n",
+        "| type | subcommand | changes things | runs again after a crash | what it does |",
+        "|---|---|---|---|---|",
+    ]
     for name in EXECUTOR_REGISTRY:
         kind = executor_class(name)
         sub = command_name(name)
@@ -98,7 +102,10 @@ def errors_page() -> str:
     codes: dict[str, set[str]] = {code: set() for code in FATES}
     for path, code in raised_codes():
         codes.setdefault(code, set()).add(path)
-    lines = ["# Error codes\n", "`error.code` in an outcome, the status and exit code that it leads to, and where it is raised.\n"]
+    lines = [
+        "# Error codes\n",
+        "`error.code` in an outcome, the status and exit code that it leads to, and where it is raised.\n",
+    ]
     lines += ["| code | status | exit code | raised in |", "|---|---|---|---|"]
     for code in sorted(codes):
         end = fate(code)

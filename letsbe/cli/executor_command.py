@@ -26,10 +26,14 @@ class ExecutorCommand(click.Command):
         """Flags for the payload's fields are made only when there is something that could be one."""
         known = {name for parameter in self.params for name in parameter.opts}
         if any(word.startswith("-") and word != "-" and word.partition("=")[0] not in known for word in args):
-            from letsbe.cli.payload_flags import flags
-
-            self.params = [self.params[0], *flags(self.kind.payload_type), *self.params[1:]]
+            self.show_all_flags()
         return super().parse_args(ctx, args)
+
+    def show_all_flags(self) -> None:
+        """Add the flags of the payload's fields."""
+        from letsbe.cli.payload_flags import flags
+
+        self.params = [self.params[0], *flags(self.kind.payload_type), *self._common()[1:]]
 
     def _common(self) -> list[click.Parameter]:
         return [
