@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import encodings
+import json
 import os
 import zipfile
 from pathlib import Path
@@ -154,3 +155,11 @@ def explain_noexec(program: str) -> None:
     with open(program, "r+b") as file:
         file.seek(content.index(_LOAD_FAILURE))
         file.write(_EXPLAINED.ljust(len(_LOAD_FAILURE), b"\0"))
+
+
+def list_contents(entries: list[Entry], workpath: str) -> None:
+    """Write contents.json, the source files of what was packed, which the list of components is made from."""
+    sources = sorted({os.path.abspath(file) for _, file, _ in entries if file not in {"", "-"}})
+    made_here = os.path.abspath(workpath)
+    kept = [file for file in sources if not file.startswith(made_here)]
+    Path(workpath, "contents.json").write_text(json.dumps(kept, indent=1))
