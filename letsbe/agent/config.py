@@ -51,7 +51,7 @@ class LogConfig(_Section, frozen=True):
 class OriginPolicy(_Section, frozen=True):
     """What one origin may do."""
 
-    allow: Annotated[list[str], Meta(description='Task types, or "*".')] = ["*"]
+    allow: Annotated[list[str], Meta(description='Task types, or "*".')] = msgspec.field(default_factory=lambda: ["*"])
     deny: Annotated[list[str], Meta(description="Task types taken away again.")] = []
     reveal: Annotated[bool, Meta(description="May see secret values in clear where a task asks for them.")] = False
 
@@ -93,9 +93,9 @@ class Config(_Section, frozen=True):
     """The whole configuration."""
 
     orchestrator: OrchestratorConfig = OrchestratorConfig()
-    roots: Annotated[list[AbsolutePath], Meta(min_length=1, description="Where file and stack executors may work.")] = [
-        "/opt/letsbe"
-    ]
+    roots: Annotated[list[AbsolutePath], Meta(min_length=1, description="Where file and stack executors may work.")] = (
+        msgspec.field(default_factory=lambda: ["/opt/letsbe"])
+    )
     state_dir: Annotated[AbsolutePath, Meta(description="Journal, identity, locks, undo snapshots.")] = (
         "/var/lib/letsbe"
     )

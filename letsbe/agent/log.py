@@ -70,6 +70,8 @@ def _write(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> dict[
             f"{key}={value}" for key, value in event.items() if key not in ("event", "level", "timestamp", "exception")
         )
         print(f"letsbe: {event['level']}: {event['event']}{' ' + values if values else ''}", file=sys.stderr)
+        if "exception" in event and _Settings.stderr_level <= LEVELS["debug"]:
+            print(event["exception"], file=sys.stderr)
     if _Settings.file is not None and level >= _Settings.file_level:
         import msgspec
 

@@ -118,8 +118,10 @@ class RunSteps:
 
     def undo(self, step: Step, outcome: Outcome) -> list[str]:
         """Put back what a step changed: beyond files by its executor, then the files from their snapshots."""
-        data: Data = msgspec.convert(outcome.data, step.executor.data_type, strict=False)
-        problems = step.executor.undo(step.payload, data)
+        problems: list[str] = []
+        if outcome.data:  # a step that failed with nothing to tell has done nothing beyond files
+            data: Data = msgspec.convert(outcome.data, step.executor.data_type, strict=False)
+            problems = step.executor.undo(step.payload, data)
         if self._snapshots is None or self._journal is None:
             return problems
         from letsbe.agent.undo import Undo

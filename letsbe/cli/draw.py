@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -16,19 +17,23 @@ _MAX_CELL = 4000
 
 def draw_outcome(console: Console, outcome: Outcome) -> None:
     """Verdict, error with its hint, warnings, data."""
-    console.print(_verdict(outcome))
+    console.print(_outcome(outcome))
+
+
+def _outcome(outcome: Outcome) -> RenderableType:
+    parts: list[RenderableType] = [_verdict(outcome)]
     if outcome.error is not None:
-        console.print(Text.assemble(("  " + outcome.error.message, "bold")))
+        parts.append(Text("  " + outcome.error.message, "bold"))
         if outcome.error.hint:
-            console.print(Text("  " + outcome.error.hint))
-    for warning in outcome.warnings:
-        console.print(Text.assemble(("  warning ", "yellow"), warning))
+            parts.append(Text("  " + outcome.error.hint))
+    parts += [Text.assemble(("  warning ", "yellow"), warning) for warning in outcome.warnings]
     data = {key: value for key, value in outcome.data.items() if value not in (None, [], {}, "")}
     diff = data.pop("diff", None)
     if data:
-        console.print(_mapping(data))
+        parts.append(_mapping(data))
     if isinstance(diff, str):
-        console.print(draw_diff(diff))
+        parts.append(draw_diff(diff))
+    return Group(*parts)
 
 
 def draw_diff(diff: str) -> Text:
@@ -43,6 +48,8 @@ def draw_diff(diff: str) -> Text:
 def draw_value(value: Any) -> RenderableType:
     """A JSON value: mappings as key and value, lists of mappings as tables, the rest as text."""
     if isinstance(value, dict):
+        if value.keys() >= {"status", "success", "changed", "agent_version"}:
+            return _outcome(msgspec.convert(value, Outcome))
         return _mapping(value) if value else Text("-", "dim")
     if isinstance(value, list):
         return _list(value)

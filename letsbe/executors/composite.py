@@ -36,7 +36,7 @@ class StepSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     payload: Annotated[dict[str, Any], Meta(description="Its payload, with references.")] = {}
     when: Annotated[When | None, Meta(description="Skip the step unless this holds.")] = None
     on_error: Annotated[Literal["stop", "continue"], Meta(description="What a failure of this step means.")] = "stop"
-    timeout_s: Annotated[float | None, Meta(description="Deadline of this step, in seconds.", gt=0, le=86_400)] = None
+    timeout_s: Annotated[float, Meta(description="Deadline of this step, in seconds.", gt=0, le=86_400)] | None = None
 
 
 class Payload(base.Payload, frozen=True):
