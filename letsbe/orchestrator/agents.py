@@ -22,26 +22,30 @@ def register(connection: Connection, request: RegisterRequest, now: float) -> st
     Raises ``invalid_request``, ``enrolment_token_refused``, ``fingerprint_mismatch``.
     """
     _refuse_bad_key(request.public_key)
-    labels = auth.redeem_enrolment(connection, request.enrolment_token, request.agent_id, now)
-    known = connection.execute(select(agents.c.fingerprint).where(agents.c.agent_id == request.agent_id)).one_or_none()
+    enrolment = auth.redeem_enrolment(connection, request.enrolment_token, request.agent_id, now)
+    known = connection.execute(
+        select(agents.c.fingerprint, agents.c.public_key).where(agents.c.agent_id == request.agent_id)
+    ).one_or_none()
     facts = {
         "public_key": request.public_key,
         "hostname": _plain(request.hostname),
         "version": _plain(request.version),
         "executors": request.executors,
-        "labels": labels,
+        "labels": enrolment.labels,
         "registered_at": now,
     }
     if known is None:
         connection.execute(insert(agents).values(agent_id=request.agent_id, fingerprint=request.fingerprint, **facts))
-    elif known.fingerprint == request.fingerprint:
-        connection.execute(update(agents).where(agents.c.agent_id == request.agent_id).values(**facts))
-    else:
+    elif known.fingerprint != request.fingerprint:
         raise LetsbeError(
             "fingerprint_mismatch",
             f"agent {request.agent_id} is registered from another machine",
             hint="A copied state directory? Remove the identity on the copy, and enrol it as an agent of its own.",
         )
+    elif enrolment.again and known.public_key != request.public_key:
+        raise auth.refused("the enrolment token was used with another public key")
+    else:
+        connection.execute(update(agents).where(agents.c.agent_id == request.agent_id).values(**facts))
     return auth.new_agent_token(connection, request.agent_id, request.enrolment_token, now)
 
 

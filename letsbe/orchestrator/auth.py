@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import secrets
 
+from msgspec import Struct
 from sqlalchemy import Connection, delete, insert, select, update
 
 from letsbe.errors import LetsbeError
@@ -37,8 +38,15 @@ def new_enrolment(connection: Connection, labels: dict[str, str], now: float, li
     return token
 
 
-def redeem_enrolment(connection: Connection, token: str, agent_id: str, now: float) -> dict[str, str]:
-    """Mark an enrolment token as used by ``agent_id`` and return its labels.
+class Enrolment(Struct, frozen=True):
+    """A redeemed enrolment token; ``again``: this agent had used it before, so the answer must have been lost."""
+
+    labels: dict[str, str]
+    again: bool
+
+
+def redeem_enrolment(connection: Connection, token: str, agent_id: str, now: float) -> Enrolment:
+    """Mark an enrolment token as used by ``agent_id``.
 
     The agent that used it may do so again until it has used an agent token. Raises ``enrolment_token_refused``.
     """
@@ -47,17 +55,16 @@ def redeem_enrolment(connection: Connection, token: str, agent_id: str, now: flo
         select(enrolments).where(enrolments.c.token_hash == digest).with_for_update()
     ).one_or_none()
     if row is None or not hmac.compare_digest(row.token_hash, digest):
-        raise _refused("the enrolment token is not known here")
+        raise refused("the enrolment token is not known here")
     if row.used_by is None:
         if now >= row.expires_at:
-            raise _refused(f"the enrolment token expired at {instant(row.expires_at)}")
+            raise refused(f"the enrolment token expired at {instant(row.expires_at)}")
         connection.execute(
             update(enrolments).where(enrolments.c.token_hash == digest).values(used_at=now, used_by=agent_id)
         )
     elif row.used_by != agent_id or _is_confirmed(connection, digest):
-        raise _refused(f"the enrolment token was used at {instant(row.used_at)}")
-    labels: dict[str, str] = row.labels
-    return labels
+        raise refused(f"the enrolment token was used at {instant(row.used_at)}")
+    return Enrolment(row.labels, again=row.used_by is not None)
 
 
 def new_agent_token(connection: Connection, agent_id: str, enrolment_token: str, now: float) -> str:
@@ -124,5 +131,6 @@ def _is_known(connection: Connection, agent_id: str) -> bool:
     return connection.scalar(select(agents.c.agent_id).where(agents.c.agent_id == agent_id)) is not None
 
 
-def _refused(reason: str) -> LetsbeError:
+def refused(reason: str) -> LetsbeError:
+    """The error of an enrolment token that is not honoured."""
     return LetsbeError("enrolment_token_refused", reason, hint="Ask for a new one: `letsbe-orchestrator enrol`.")

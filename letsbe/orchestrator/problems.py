@@ -67,6 +67,13 @@ def documented(*statuses: int) -> dict[int, ResponseSpec]:
     }
 
 
+def result_too_large(limit: int) -> LetsbeError:
+    """An outcome of more than ``limit`` bytes: the agent shortens it and sends it again."""
+    return LetsbeError(
+        "result_too_large", f"the outcome is larger than the limit of {limit} bytes", details={"limit": limit}
+    )
+
+
 def answer(
     status: int,
     detail: str,
@@ -106,6 +113,8 @@ def on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[b
     """What the framework raises itself: 404, 405, malformed JSON, and the like."""
     if error.status_code >= 500:  # a connection that was cut, for one
         log.warning("%s %s: %s", request.method, request.url.path, error.detail)
+    if error.status_code == 413 and request.url.path.endswith("/result"):
+        return on_letsbe_error(request, result_too_large(request.app.state.service.settings.result_bytes))
     limit = MAX_BODY_BYTES if error.status_code == 413 else None
     return answer(error.status_code, error.detail, limit=limit, headers=dict(error.headers or {}))
 

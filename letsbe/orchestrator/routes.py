@@ -17,7 +17,7 @@ from letsbe.errors import LetsbeError
 from letsbe.orchestrator import agents, tasks
 from letsbe.orchestrator.auth import authenticate
 from letsbe.orchestrator.home import Settings
-from letsbe.orchestrator.problems import documented, log
+from letsbe.orchestrator.problems import documented, log, result_too_large
 from letsbe.orchestrator.signing import KEY_NAME
 from letsbe.orchestrator.store import Store
 from letsbe.protocol import (
@@ -153,9 +153,7 @@ def result(
     """Keep the outcome, byte for byte. The same bytes again are welcome, other bytes are a conflict."""
     limit = service.settings.result_bytes
     if len(body) > limit:
-        raise LetsbeError(
-            "result_too_large", f"the outcome has {len(body)} bytes, the limit is {limit}", details={"limit": limit}
-        )
+        raise result_too_large(limit)
     data = decoded(body, Outcome)
     with service.store.write() as connection:
         kept = tasks.finish(connection, request.user, task_id, attempt_id, body, data, time.time())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import signal
@@ -19,6 +20,8 @@ from letsbe.orchestrator.routes import Service
 
 #: How long requests that are under way may take to end after SIGTERM, in seconds.
 GRACE_S = 10
+#: How long a connection without a request may take to close, in seconds.
+CLOSE_S = 0.3
 
 
 def serve(home: Home, *, host: str, port: int, plain_http: bool, ready: Callable[[str], None]) -> None:
@@ -66,6 +69,19 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().call_later(CLOSE_S, self._abort_idle)
+        await super().shutdown(sockets=sockets)
+
+    def _abort_idle(self) -> None:
+        # asyncio waits 30 s for the peer's close_notify, which a client that keeps its connection idle never sends.
+        for connection in list(self.server_state.connections):
+            cycle = getattr(connection, "cycle", None)
+            if (cycle is None or cycle.response_complete) and connection.transport is not None:
+                connection.transport.abort()
+        if self.server_state.connections:
+            asyncio.get_running_loop().call_later(CLOSE_S, self._abort_idle)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -17,7 +17,7 @@ from letsbe.orchestrator.tables import SCHEMA_VERSION, metadata, schema_info
 _WRITES = "letsbe_writes"
 
 #: How long a SQLite writer waits for another one, in milliseconds.
-_BUSY_TIMEOUT_MS = 15_000
+_BUSY_TIMEOUT_MS = 5_000
 
 
 class Store:

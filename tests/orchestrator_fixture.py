@@ -1,0 +1,194 @@
+"""A real orchestrator for tests: a home of its own, ``serve`` as a process behind TLS on a free loopback port.
+
+Use it in a conftest by ``from tests.orchestrator_fixture import orchestrator``, or ``shared_orchestrator`` where a test
+neither stops it nor counts what is in it: that saves a second a test.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import Connection
+
+from letsbe.orchestrator import auth, submission, tasks, views
+from letsbe.orchestrator.bootstrap import initialise
+from letsbe.orchestrator.home import Home, open_home, settings_file
+from letsbe.orchestrator.store import Store
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Orchestrator:
+    """One orchestrator. ``url`` and ``pid`` are those of the serving process; the port stays over restarts."""
+
+    def __init__(self, path: Path, **settings: object) -> None:
+        self.path = path
+        self.home: Home = initialise(str(path), port=0).home
+        if settings:
+            self.configure(**settings)
+        self.store = Store(self.home.database_url)
+        self.ca_file = self.home.ca
+        self.log_file = path / "serve.log"
+        self.url = ""
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The pid of ``serve``."""
+        assert self._process is not None
+        return self._process.pid
+
+    def configure(self, **settings: object) -> None:
+        """Write other settings; a running ``serve`` sees them after a restart."""
+        Path(settings_file(str(self.path))).write_bytes(msgspec.json.encode(settings))  # JSON is YAML
+        self.home = open_home(str(self.path))
+
+    def start(self, *arguments: str) -> None:
+        """Start ``serve``, on the port it had before if there was one, and wait until it takes connections."""
+        url_file = self.path / "url"
+        url_file.unlink(missing_ok=True)
+        port = self.url.rpartition(":")[2] or "0"
+        command = [sys.executable, "-m", "letsbe.orchestrator", "serve", "--home", str(self.path)]
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*command, "--port", port, "--url-file", str(url_file), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+            )
+        deadline = time.monotonic() + 20
+        while not url_file.exists():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"serve did not start: {self.log()}")
+            time.sleep(0.01)
+        self.url = url_file.read_text().strip()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End ``serve`` by a signal; its return code."""
+        assert self._process is not None
+        process, self._process = self._process, None
+        process.send_signal(number)
+        try:
+            return process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+
+    def close(self) -> None:
+        """End what still runs."""
+        if self._process is not None:
+            self.stop()
+        self.store.close()
+
+    def log(self) -> str:
+        """What ``serve`` has printed and logged."""
+        return self.log_file.read_text()
+
+    def enrol(self, *, expires_s: int = 3600, labels: dict[str, str] | None = None) -> str:
+        """A fresh enrolment token."""
+        with self.store.write() as connection:
+            return auth.new_enrolment(connection, labels or {}, time.time(), expires_s)
+
+    def submit(
+        self,
+        task_type: str,
+        payload: dict[str, Any] | None = None,
+        *,
+        agent: str,
+        expires_s: float = 3600,
+        not_before: float | None = None,
+        timeout_s: int = 600,
+        check: bool = False,
+    ) -> str:
+        """Sign and queue a task for an agent (id or host name); its id."""
+        order = submission.Order(
+            type=task_type,
+            payload=payload or {},
+            agent=agent,
+            expires_at=time.time() + expires_s,
+            not_before=not_before,
+            timeout_s=timeout_s,
+            check=check,
+            requested_by="tests",
+        )
+        return submission.submit(self.home, self.store, order).task.task_id
+
+    def cancel(self, task_id: str) -> str:
+        """Cancel a task, or ask for it; the state it is in then."""
+        with self.store.write() as connection:
+            return tasks.cancel(connection, task_id, time.time())
+
+    def task(self, task_id: str) -> views.TaskDetail:
+        """A task as ``show`` has it: ``state``, ``status``, ``progress``, ``outcome`` (raw JSON)."""
+        with self.store.write() as connection:
+            tasks.sweep(connection, time.time())
+            return views.show_task(connection, task_id)
+
+    def outcome(self, task_id: str, *, within_s: float = 0) -> dict[str, Any] | None:
+        """The outcome of a task, waited for; None when there is none in time."""
+        deadline = time.monotonic() + within_s
+        while True:
+            raw = self.task(task_id).outcome
+            if raw is not None:
+                outcome: dict[str, Any] = msgspec.json.decode(raw)
+                return outcome
+            if time.monotonic() >= deadline:
+                return None
+            time.sleep(0.1)
+
+    def agents(self) -> list[views.AgentView]:
+        """The agents."""
+        with self.store.read() as connection:
+            return views.list_agents(connection)
+
+    @contextmanager
+    def database(self) -> Iterator[Connection]:
+        """A write transaction, to put something where no command puts it."""
+        with self.store.write() as connection:
+            yield connection
+
+    def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a command of ``letsbe-orchestrator`` on this home, as a person would."""
+        return subprocess.run(
+            [sys.executable, "-m", "letsbe.orchestrator", *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=ROOT,
+            env={**os.environ, "LETSBE_ORCHESTRATOR_HOME": str(self.path)},
+        )
+
+
+@pytest.fixture(scope="session")
+def shared_orchestrator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orchestrator]:
+    """A serving orchestrator that the tests of a run share, each with agents of its own."""
+    running = Orchestrator(tmp_path_factory.mktemp("shared") / "orchestrator")
+    try:
+        running.start()
+        yield running
+    finally:
+        running.close()
+
+
+@pytest.fixture
+def orchestrator(tmp_path: Path) -> Iterator[Orchestrator]:
+    """A serving orchestrator, stopped at the end of the test."""
+    running = Orchestrator(tmp_path / "orchestrator")
+    try:
+        running.start()
+        yield running
+    finally:
+        running.close()
