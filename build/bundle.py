@@ -24,6 +24,10 @@ STORED = dict.fromkeys(
 #: Extension modules that PyInstaller's own bootstrap imports, where the interpreter has them not built in.
 BOOTSTRAP_EXTENSIONS = {"_struct", "zlib"}
 
+#: Left to the system, which must have them: PyInstaller's loader is linked with them. Packed, the second process would
+#: find ours first, and end with the dynamic linker's message where the temporary directory is mounted noexec.
+_OF_THE_SYSTEM = {"libz.so.1"}
+
 #: The text encodings that the interpreter needs before it can read the archive of modules.
 _EARLY_ENCODINGS = {"encodings", "encodings.aliases", "encodings.utf_8", "encodings.ascii", "encodings.latin_1"}
 
@@ -85,7 +89,8 @@ def module_name(pyc: str) -> str:
 
 def partition(analysis: Analysis, hot_modules: set[str], workpath: str) -> Parts:
     """Divide the files into those that every start unpacks and those that wait for an import."""
-    files = [entry for entry in analysis.binaries if entry[2] in {"BINARY", "EXTENSION"}]
+    collected = [entry for entry in analysis.binaries if entry[0] not in _OF_THE_SYSTEM]
+    files = [entry for entry in collected if entry[2] in {"BINARY", "EXTENSION"}]
     extensions = {extension_name(name): (name, file) for name, file, kind in files if kind == "EXTENSION"}
     libraries = {name: file for name, file, kind in files if kind == "BINARY"}
     missing = {name for name in hot_modules & extensions.keys() if not os.path.exists(extensions[name][1])}
