@@ -56,7 +56,7 @@ class Client:
     def __init__(self, config: OrchestratorConfig, url: str, token: str | None = None) -> None:
         self.url = url.rstrip("/")
         self._session = requests.Session()
-        self._session.verify = ca_file(config)
+        self._ca_file = ca_file(config)
         self._session.headers["User-Agent"] = f"letsbe/{__version__}"
         if token is not None:
             self._session.headers["Authorization"] = f"Bearer {token}"
@@ -98,6 +98,7 @@ class Client:
                 data=body,
                 headers=headers,
                 timeout=(CONNECT_S, READ_S),
+                verify=self._ca_file,  # here, since REQUESTS_CA_BUNDLE would override the session's
                 allow_redirects=False,
                 stream=True,
             ) as response:
@@ -187,7 +188,7 @@ def _innermost(error: BaseException) -> str:
             break
         reason = inner
     text = getattr(reason, "strerror", None) or str(reason)
-    return str(text).rpartition(">: ")[2]
+    return str(text).rpartition("): ")[2]
 
 
 def server_clock(server_time: str) -> float:

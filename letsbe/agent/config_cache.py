@@ -45,7 +45,7 @@ def find(source: bytes) -> Config | None:
 def keep(source: bytes, config: Config) -> None:
     """Keep a parsed configuration; where that can't be, the next start parses again."""
     path = _path(source)
-    temporary = f"{path}.{os.getpid()}"
+    temporary = f"{path}.{os.getpid()}.tmp"
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with open(descriptor, "wb") as file:

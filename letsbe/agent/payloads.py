@@ -116,7 +116,7 @@ def _decode_secret(kind: type, value: Any) -> Any:
     if kind is not Secret:
         raise NotImplementedError(f"no decoder for {kind}")
     if not isinstance(value, str):
-        raise msgspec.ValidationError(f"Expected `str`, got `{type(value).__name__}`")
+        raise TypeError(f"Expected `str`, got `{type(value).__name__}`")  # msgspec adds the path
     return Secret(value)
 
 

@@ -19,6 +19,7 @@ from letsbe.agent import breaker, identity, trust
 from letsbe.agent.caller import Caller
 from letsbe.agent.client import Client, RefusedByOrchestrator, server_clock
 from letsbe.agent.config import Config
+from letsbe.agent.housekeeping import tidy
 from letsbe.agent.identity import Identity
 from letsbe.agent.inbox import Inbox
 from letsbe.agent.journal import Journal, Run
@@ -80,6 +81,7 @@ class Poll:
                 self.polled.skipped = busy.message
                 return
             recover(self.config, journal)
+            tidy(self.config, journal)
             window = breaker.load(journal)
             if window.is_open:
                 self.polled.skipped = f"not before {time.ctime(window.not_before)}: {window.reason}"
@@ -94,11 +96,10 @@ class Poll:
                 me = register(self.config, me)
             client = Client(self.config.orchestrator, me.url, me.agent_token)
             answer = client.poll(me.agent_id, self._question(journal))
-        except RefusedByOrchestrator as error:
-            breaker.failed(journal, error.message, error.retry_after_s)
-            raise
         except LetsbeError as error:
-            breaker.failed(journal, error.message, None)
+            retry_after_s = error.retry_after_s if isinstance(error, RefusedByOrchestrator) else None
+            after = breaker.failed(journal, error.message, retry_after_s)
+            logger().info("exchange failed", code=error.code, reason=error.message, failures=after.failures)
             raise
         breaker.succeeded(journal, answer.next_poll_s)
         self._note_skew(journal, answer)

@@ -105,6 +105,8 @@ class Runner:
             if outcome.task_id is None and kind.changes:
                 outcome = msgspec.structs.replace(outcome, task_id=run_id)
             journal.finish(run_id, outcome)
+            if kind.changes and request.task_id is None:
+                log_outcome(outcome, self.origin)
             return outcome
 
     def _lock(self, stack: ExitStack, names: set[str], request: Request, run_id: str) -> None:
@@ -187,11 +189,13 @@ class Runner:
     @contextmanager
     def _open_journal(self) -> Iterator[Journal]:
         from letsbe.agent.journal import Journal
+        from letsbe.agent.housekeeping import tidy
         from letsbe.agent.recovery import recover
 
         journal = Journal(self.config.state_dir)
         try:
             recover(self.config, journal)
+            tidy(self.config, journal)
             yield journal
         finally:
             journal.close()
@@ -295,6 +299,22 @@ def internal_error(error: Exception, task_type: str) -> LetsbeError:
         "internal",
         f"unexpected {type(error).__name__}",
         hint="The log has the traceback; it belongs into a bug report.",
+    )
+
+
+def log_outcome(outcome: Outcome, origin: str) -> None:
+    """A line about a run that may have changed something."""
+    from letsbe.agent.log import logger
+
+    logger().info(
+        "run ended" if outcome.success else "run failed",
+        task_id=outcome.task_id,
+        type=outcome.type,
+        origin=origin,
+        status=outcome.status,
+        changed=outcome.changed,
+        ms=outcome.duration_ms,
+        code=outcome.error.code if outcome.error else None,
     )
 
 

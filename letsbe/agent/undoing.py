@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 
 from letsbe import __version__
+from letsbe.agent import policy
 from letsbe.agent.caller import Caller
 from letsbe.agent.config import Config, Origin
 from letsbe.agent.journal import Journal, Run
 from letsbe.agent.locks import Locks, holder_now
 from letsbe.agent.undo import Snapshots, Undo, Undone
 from letsbe.errors import LetsbeError
+from letsbe.executors import EXECUTOR_REGISTRY
 from letsbe.host.files import Files
 from letsbe.protocol import ErrorInfo, Outcome, instant, new_id
 
@@ -25,6 +27,8 @@ def undo_run(
 ) -> Outcome:
     """Put back the files that ``run`` changed; a file changed since is left alone unless ``force``."""
     started = time.time()
+    if run.type in EXECUTOR_REGISTRY:
+        policy.check(config, origin, run.type)
     if run.state in ("received", "started"):
         raise LetsbeError("still_running", f"run {run.id} is {run.state}", hint="Wait for its end, or cancel it.")
     paths = {change.path for change in journal.changes(run.id) if not change.undone}

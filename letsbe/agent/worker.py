@@ -18,9 +18,9 @@ from letsbe.agent.identity import Identity
 from letsbe.agent.inbox import Inbox
 from letsbe.agent.journal import Journal, Run
 from letsbe.agent.locks import Locks, holder_now
-from letsbe.agent.log import bind, logger
+from letsbe.agent.log import bind
 from letsbe.agent.outbox import Outbox
-from letsbe.agent.runner import Request, Runner, Stopwatch
+from letsbe.agent.runner import Request, Runner, Stopwatch, log_outcome
 from letsbe.errors import LetsbeError, Terminated
 from letsbe.executors import executor_class
 from letsbe.protocol import MAX_RESULT_BYTES, Outcome
@@ -73,7 +73,7 @@ class Worker:
         return [run for run in self._journal.in_state("received") if run.claimed_at is not None and run.id not in seen]
 
     def _work_on(self, run: Run) -> None:
-        bind(task_id=run.id, type=run.type)
+        bind(task_id=run.id)
         try:
             outcome = self._execute(run)
             if outcome is None:
@@ -81,12 +81,10 @@ class Worker:
             self._journal.finish(run.id, outcome)
             self._inbox.drop(run.id)
             self._polled.executed += 1
-            say = logger().info if outcome.success else logger().warning
-            code = outcome.error.code if outcome.error else None
-            say("task done", status=outcome.status, changed=outcome.changed, ms=outcome.duration_ms, code=code)
+            log_outcome(outcome, run.origin)
             self._polled.delivered += self._outbox.deliver_one(run.id)
         finally:
-            bind(task_id=None, type=None)
+            bind(task_id=None)
 
     def _execute(self, run: Run) -> Outcome | None:
         """The outcome of a task; None when it has to wait for a resource, or another poll has it."""
@@ -128,9 +126,8 @@ class Worker:
         """SIGUSR1 from another poll means: look whether the running task is to be cancelled."""
 
         def look(*_: object) -> None:
-            journal = Journal(
-                self.config.state_dir
-            )  # a connection of its own: the other may be in the middle of a call
+            # A connection of its own: the other may be in the middle of a call.
+            journal = Journal(self.config.state_dir)
             try:
                 cancelled = journal.is_cancelled(run_id)
             finally:

@@ -91,6 +91,7 @@ def main() -> None:
     """Entry of the console script and of the built file."""
     os.umask(0o077)
     signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGHUP, _terminate)  # the SSH session that started it is gone
     try:
         code = letsbe.main(prog_name="letsbe", standalone_mode=False)
     except click.ClickException as error:

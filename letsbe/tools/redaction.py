@@ -131,7 +131,7 @@ class Redactor:
 
 def _redact_assignment(match: re.Match[str]) -> str:
     name, gap, value = match.group("name", "gap", "value")
-    if not is_secret_name(name) or value in ("''", '""') or value.strip("\"'").startswith(REDACTED):
+    if not is_secret_name(name.strip("\"'")) or value in ("''", '""') or value.strip("\"'").startswith(REDACTED):
         return match.group()
     quote = value[0] if value[0] in "\"'" and value[-1] == value[0] and len(value) > 1 else ""
     return f"{name}{gap}{quote}{REDACTED}{quote}"

@@ -1,0 +1,73 @@
+"""``letsbe uninstall``: the taking back of what install set up. The roots are never touched."""
+
+from __future__ import annotations
+
+import os
+
+from letsbe.agent import accounts, layout, scheduling
+from letsbe.agent.config import Config, parse
+from letsbe.agent.convergence import Convergence, unusable
+from letsbe.agent.installation import Installed, refuse_while_working, refuse_without_root
+
+#: What the agent keeps in its state directory.
+STATE_FILES = ("state.db", "state.db-wal", "state.db-shm", "identity.json", "config-cache.json", "last-poll")
+STATE_DIRECTORIES = ("inbox", "locks", "tmp", "undo")
+
+
+def uninstall(machine: Convergence, *, purge: bool) -> Installed:
+    """Remove the schedule; with ``purge`` also configuration, state and log.
+
+    The binary is told here and removed by :func:`remove_binary`, at the very end: the built file reads itself until
+    then. Raises ``needs_root``, ``busy`` while a task runs, and ``invalid_config`` when a purge can't know what to purge.
+    """
+    refuse_without_root(machine)
+    config = Config()
+    text = machine.read(layout.CONFIG_FILE) if purge else None
+    if text is not None:
+        config = parse(text, machine.path(layout.CONFIG_FILE))
+    refuse_while_working(config, machine)
+    scheduling.remove_cron(machine, "uninstalled")
+    scheduling.remove_units(machine, "uninstalled")
+    if purge:
+        _purge(machine, config)
+    if os.path.lexists(machine.path(layout.BINARY)):
+        machine.note(layout.BINARY, "remove", "the program")
+    return Installed(changed=machine.changed, check=machine.check, actions=machine.actions)
+
+
+def remove_binary(machine: Convergence) -> None:
+    """The end of :func:`uninstall`."""
+    path = machine.path(layout.BINARY)
+    try:
+        if not machine.check:
+            os.unlink(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise unusable(path, error) from error
+
+
+def _purge(machine: Convergence, config: Config) -> None:
+    configuration = (layout.CONFIG_FILE, layout.CA_FILE, config.orchestrator.enrolment_token_file)
+    for path in configuration:
+        machine.absent(path, "purged")
+    machine.absent_if_empty(layout.CONFIG_DIR, {os.path.basename(path) for path in configuration})
+    state = config.state_dir.rstrip("/")
+    for name in STATE_FILES:
+        machine.absent(f"{state}/{name}", "purged")
+    for name in STATE_DIRECTORIES:
+        machine.absent_tree(f"{state}/{name}", "purged")
+    machine.absent_if_empty(state, {*STATE_FILES, *STATE_DIRECTORIES})
+    if config.log.file is not None:
+        _purge_log(machine, config.log.file)
+    if accounts.find(machine, layout.USER) is not None:
+        machine.note(layout.USER, "keep", "the user: files below the roots may belong to it")
+
+
+def _purge_log(machine: Convergence, file: str) -> None:
+    directory, name = os.path.split(file)
+    names = [name, *(f"{name}.{number}" for number in (1, 2, 3))]
+    for old in names:
+        machine.absent(f"{directory}/{old}", "purged")
+    if directory == layout.LOG_DIR:
+        machine.absent_if_empty(directory, set(names))

@@ -1,0 +1,344 @@
+"""Polling, against the real orchestrator over TLS."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from letsbe.agent import identity
+from letsbe.agent.poll import Poll
+from letsbe.agent.worker import Worker
+from letsbe.errors import LetsbeError
+from tests.agents import Agent
+from tests.orchestrator_fixture import Orchestrator
+from tests.test_agent.conftest import agent_id, connect
+
+
+def state_of(agent: Agent, task_id: str) -> str | None:
+    journal = agent.journal()
+    try:
+        run = journal.get(task_id)
+    finally:
+        journal.close()
+    return None if run is None else run.state
+
+
+def test_task_goes_there_and_its_outcome_comes_back(orchestrator: Orchestrator, enrolled: Agent) -> None:
+    task = orchestrator.submit("ECHO", {"message": "over TLS"}, agent=agent_id(enrolled))
+    done = enrolled.cli("poll")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    outcome = orchestrator.outcome(task)
+    assert outcome is not None
+    assert outcome["task_id"] == task
+    assert outcome["status"] == "succeeded"
+    assert outcome["data"]["message"] == "over TLS"
+    assert state_of(enrolled, task) == "acked"
+    assert list((enrolled.state_dir / "inbox").iterdir()) == []
+
+
+def test_changes_are_made_once_and_told(orchestrator: Orchestrator, enrolled: Agent) -> None:
+    path = enrolled.root / "note"
+    task = orchestrator.submit("FILE_WRITE", {"path": str(path), "content": "one\n"}, agent=agent_id(enrolled))
+    assert enrolled.cli("poll").returncode == 0
+    assert path.read_text() == "one\n"
+    path.write_text("changed by hand\n")
+    assert enrolled.cli("poll").returncode == 0
+    assert path.read_text() == "changed by hand\n"
+    outcome = orchestrator.outcome(task)
+    assert outcome is not None
+    assert outcome["changed"] is True
+
+
+def test_check_tasks_change_nothing(orchestrator: Orchestrator, enrolled: Agent) -> None:
+    payload = {"path": str(enrolled.root / "note"), "content": "one\n"}
+    task = orchestrator.submit("FILE_WRITE", payload, agent=agent_id(enrolled), check=True)
+    assert enrolled.cli("poll").returncode == 0
+    outcome = orchestrator.outcome(task)
+    assert outcome is not None
+    assert (outcome["check"], outcome["changed"]) == (True, True)
+    assert not (enrolled.root / "note").exists()
+
+
+def test_idle_poll_is_silent_and_asks_once(orchestrator: Orchestrator, enrolled: Agent) -> None:
+    before = enrolled.log_file.read_bytes() if enrolled.log_file.exists() else b""
+    done = enrolled.cli("poll")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert (enrolled.log_file.read_bytes() if enrolled.log_file.exists() else b"") == before
+
+
+def test_tasks_run_in_the_order_of_their_submission(orchestrator: Orchestrator, enrolled: Agent) -> None:
+    path = str(enrolled.root / "log")
+    for word in ("one", "two", "three"):
+        payload = {"path": path, "content": f"{word}\n", "mode": "append"}
+        orchestrator.submit("FILE_WRITE", payload, agent=agent_id(enrolled))
+    assert enrolled.cli("poll").returncode == 0
+    assert Path(path).read_text() == "one\ntwo\nthree\n"
+
+
+def test_bad_payload_and_unknown_type_are_reported(orchestrator: Orchestrator, enrolled: Agent) -> None:
+    bad = orchestrator.submit("ECHO", {"mesage": "x"}, agent=agent_id(enrolled))
+    unknown = orchestrator.submit("NO_SUCH_TYPE", {}, agent=agent_id(enrolled))
+    assert enrolled.cli("poll").returncode == 0
+    first, second = orchestrator.outcome(bad), orchestrator.outcome(unknown)
+    assert first is not None
+    assert second is not None
+    assert first["error"]["code"] == "invalid_payload"
+    assert (second["status"], second["error"]["code"]) == ("unsupported", "unknown_type")
+    assert state_of(enrolled, bad) == state_of(enrolled, unknown) == "acked"
+
+
+def test_policy_of_the_host_has_the_last_word(orchestrator: Orchestrator, enrolled: Agent) -> None:
+    settings = json.loads(json.dumps({"orchestrator": {"deny": ["FILE_WRITE"]}}))
+    section = {"url": orchestrator.url, "ca_file": str(orchestrator.ca_file)}
+    enrolled.configure(orchestrator=section, policy=settings)
+    payload = {"path": str(enrolled.root / "note"), "content": "x"}
+    task = orchestrator.submit("FILE_WRITE", payload, agent=agent_id(enrolled))
+    assert enrolled.cli("poll").returncode == 0
+    outcome = orchestrator.outcome(task)
+    assert outcome is not None
+    assert outcome["status"] == "refused"
+    assert not (enrolled.root / "note").exists()
+
+
+def test_task_of_another_key_is_refused_and_reported(orchestrator: Orchestrator, enrolled: Agent) -> None:
+    identity_file = enrolled.state_dir / "identity.json"
+    pinned = json.loads(identity_file.read_bytes())
+    pinned["trusted_keys"]["main"]["public_key"] = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+    identity_file.write_text(json.dumps(pinned))
+    payload = {"path": str(enrolled.root / "note"), "content": "x"}
+    task = orchestrator.submit("FILE_WRITE", payload, agent=agent_id(enrolled))
+    assert enrolled.cli("poll").returncode == 0
+    outcome = orchestrator.outcome(task)
+    assert outcome is not None
+    assert (outcome["status"], outcome["error"]["code"]) == ("refused", "untrusted_task")
+    assert not (enrolled.root / "note").exists()
+
+
+def test_key_trusted_for_some_executors_can_not_reach_others_through_composite(
+    orchestrator: Orchestrator, enrolled: Agent
+) -> None:
+    me = identity.load(str(enrolled.state_dir))
+    assert me is not None
+    keys = {"main": {"public_key": me.trusted_keys["main"].public_key, "executors": ["COMPOSITE", "ECHO"]}}
+    section = {"url": orchestrator.url, "ca_file": str(orchestrator.ca_file), "trusted_keys": keys}
+    enrolled.configure(orchestrator=section)
+    step = {"id": "w", "type": "FILE_WRITE", "payload": {"path": str(enrolled.root / "note"), "content": "x"}}
+    task = orchestrator.submit("COMPOSITE", {"steps": [step]}, agent=agent_id(enrolled))
+    assert enrolled.cli("poll").returncode == 0
+    outcome = orchestrator.outcome(task)
+    assert outcome is not None
+    assert (outcome["status"], outcome["error"]["code"]) == ("refused", "policy_denied")
+    assert not (enrolled.root / "note").exists()
+
+
+def test_cancelled_before_it_began(orchestrator: Orchestrator, enrolled: Agent) -> None:
+    payload = {"path": str(enrolled.root / "note"), "content": "x"}
+    task = orchestrator.submit("FILE_WRITE", payload, agent=agent_id(enrolled))
+    orchestrator.cancel(task)
+    assert enrolled.cli("poll").returncode == 0
+    assert not (enrolled.root / "note").exists()
+
+
+class TestEnrolment:
+    def test_token_is_used_up_and_removed(self, orchestrator: Orchestrator, enrolled: Agent) -> None:
+        assert not (enrolled.base / "enrolment-token").exists()
+        assert (enrolled.state_dir / "identity.json").stat().st_mode & 0o777 == 0o600
+
+    def test_used_token_is_refused_to_another(
+        self, orchestrator: Orchestrator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        token = orchestrator.enrol()
+        for number, code in ((1, 0), (2, 1)):
+            (tmp_path / str(number)).mkdir(mode=0o755)
+            agent = Agent(tmp_path / str(number))
+            connect(agent, orchestrator, token)
+            done = agent.cli("poll")
+            assert done.returncode == code
+        assert b"does not take the enrolment token" in done.stderr
+        assert b"letsbe-orchestrator enrol" in done.stderr
+        assert token.encode() not in done.stderr
+
+    def test_expired_token(self, orchestrator: Orchestrator, agent: Agent) -> None:
+        connect(agent, orchestrator, orchestrator.enrol(expires_s=0))
+        done = agent.cli("poll")
+        assert done.returncode == 1
+        assert b"does not take the enrolment token" in done.stderr
+
+    @pytest.mark.parametrize(
+        ("prepare", "message"),
+        [
+            (lambda path: path.unlink(), b"is not enrolled"),
+            (lambda path: path.write_text(""), b"is empty"),
+            (lambda path: path.chmod(0o644), b"can be read by others"),
+        ],
+        ids=["missing", "empty", "readable"],
+    )
+    def test_token_file(self, orchestrator: Orchestrator, agent: Agent, prepare: object, message: bytes) -> None:
+        connect(agent, orchestrator)
+        prepare(agent.base / "enrolment-token")  # type: ignore[operator]
+        done = agent.cli("poll")
+        assert done.returncode in (1, 2)
+        assert message in done.stderr
+
+    def test_copied_identity_on_another_machine(self, orchestrator: Orchestrator, enrolled: Agent) -> None:
+        """The same id from another fingerprint is no agent of ours."""
+        known = json.loads((enrolled.state_dir / "identity.json").read_bytes())
+        (enrolled.state_dir / "identity.json").write_text(json.dumps({**known, "agent_token": None}))
+        connect(enrolled, orchestrator)
+        environment = enrolled.environment()
+        command = f'mount --bind {enrolled.base}/machine-id /etc/machine-id && exec "$@"'
+        (enrolled.base / "machine-id").write_text("0123456789abcdef0123456789abcdef\n")
+        if not os.path.exists("/etc/machine-id"):
+            Path("/etc/machine-id").touch()
+        import subprocess
+
+        from tests.agents import program
+
+        done = subprocess.run(
+            ["unshare", "-m", "sh", "-c", command, "sh", *program(), "poll"],
+            capture_output=True,
+            env=environment,
+            check=False,
+        )
+        assert done.returncode == 1, done.stderr
+        assert b"from another machine" in done.stderr
+
+
+class TestFailures:
+    def test_no_orchestrator_is_set(self, agent: Agent) -> None:
+        done = agent.cli("poll")
+        assert done.returncode == 1
+        assert b"no orchestrator is set" in done.stderr
+        assert b"orchestrator.url" in done.stderr
+
+    def test_orchestrator_is_down(self, orchestrator: Orchestrator, enrolled: Agent) -> None:
+        orchestrator.stop()
+        done = enrolled.cli("poll")
+        assert done.returncode == 1
+        assert b"refused" in done.stderr
+        assert orchestrator.url.encode() in done.stderr
+
+    def test_breaker_leaves_the_network_alone(self, orchestrator: Orchestrator, enrolled: Agent) -> None:
+        orchestrator.stop()
+        assert [enrolled.cli("poll").returncode for _ in range(3)] == [1, 1, 0]
+        journal = enrolled.journal()
+        assert journal.fact("breaker") is not None
+        journal.close()
+
+    def test_certificate_of_another_ca(self, orchestrator: Orchestrator, enrolled: Agent, tmp_path: Path) -> None:
+        other = Orchestrator(tmp_path / "other")
+        enrolled.configure(orchestrator={"url": orchestrator.url, "ca_file": str(other.ca_file)})
+        other.close()
+        done = enrolled.cli("poll")
+        assert done.returncode == 1
+        assert b"certificate is not trusted" in done.stderr
+        assert b"ca_file" in done.stderr
+
+    def test_something_else_answers(self, enrolled: Agent, tmp_path: Path) -> None:
+        import http.server
+        import threading
+
+        class Other(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(b"<html>hello</html>")
+
+            def log_message(self, *_: object) -> None:
+                return
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Other)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        identity_file = enrolled.state_dir / "identity.json"
+        url = f"http://127.0.0.1:{server.server_port}"
+        identity_file.write_text(json.dumps({**json.loads(identity_file.read_bytes()), "url": url}))
+        try:
+            done = enrolled.cli("poll")
+        finally:
+            server.shutdown()
+            server.server_close()
+        assert done.returncode == 1
+        assert b"not the answer that the protocol wants" in done.stderr
+
+    def test_outcome_waits_in_the_outbox(
+        self, orchestrator: Orchestrator, enrolled: Agent, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        task = orchestrator.submit(
+            "FILE_WRITE", {"path": str(enrolled.root / "n"), "content": "x"}, agent=agent_id(enrolled)
+        )
+        work = Worker.work
+
+        def cut_off(self: Worker, *arguments: object) -> None:
+            orchestrator.stop()
+            work(self, *arguments)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(Worker, "work", cut_off)
+        assert Poll(enrolled.config).run().executed == 1
+        monkeypatch.undo()
+        assert state_of(enrolled, task) == "finished"
+        orchestrator.start()
+        (enrolled.root / "n").unlink()
+        assert enrolled.cli("poll").returncode == 0
+        outcome = orchestrator.outcome(task)
+        assert outcome is not None
+        assert outcome["status"] == "succeeded"
+        assert not (enrolled.root / "n").exists(), "it was run again"
+
+    def test_crash_before_the_work_runs_it_at_the_next_poll(
+        self, orchestrator: Orchestrator, enrolled: Agent, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        task = orchestrator.submit(
+            "FILE_WRITE", {"path": str(enrolled.root / "n"), "content": "x"}, agent=agent_id(enrolled)
+        )
+        monkeypatch.setattr(Worker, "work", lambda *_: None)
+        Poll(enrolled.config).run()
+        monkeypatch.undo()
+        assert state_of(enrolled, task) == "received"
+        assert enrolled.cli("poll").returncode == 0
+        assert (enrolled.root / "n").read_text() == "x"
+        assert orchestrator.outcome(task) is not None
+
+    def test_second_poll_leaves_at_once(self, enrolled: Agent) -> None:
+        from letsbe.agent.locks import Locks, holder_now
+
+        with Locks(str(enrolled.state_dir)).hold({"poll"}, holder_now("poll", None)):
+            began = time.monotonic()
+            done = enrolled.cli("poll")
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+        assert time.monotonic() - began < 20
+
+    def test_identity_that_others_can_read_is_refused(self, enrolled: Agent) -> None:
+        (enrolled.state_dir / "identity.json").chmod(0o644)
+        done = enrolled.cli("poll")
+        assert done.returncode == 2
+        assert b"chmod 600" in done.stderr
+
+    def test_large_outcome_is_cut_to_what_is_taken(self, orchestrator: Orchestrator, enrolled: Agent) -> None:
+        big = enrolled.root / "big.txt"
+        big.write_text("line\n" * 300_000)
+        payload = {"path": str(big), "mode": "head", "max_bytes": 1024 * 1024}
+        task = orchestrator.submit("FILE_INSPECT", payload, agent=agent_id(enrolled))
+        assert enrolled.cli("poll").returncode == 0
+        outcome = orchestrator.outcome(task)
+        assert outcome is not None
+        assert outcome["success"] is True
+        assert any("cut" in warning for warning in outcome["warnings"])
+
+
+def test_state_that_can_not_be_made(agent: Agent) -> None:
+    shutil.rmtree(agent.state_dir, ignore_errors=True)
+    agent.state_dir.write_text("a file")
+    outcome = agent.run("FILE_WRITE", {"path": str(agent.root / "x"), "content": "x"})
+    assert outcome.error is not None
+    assert outcome.error.code == "state_unusable"
+    assert str(agent.state_dir) in outcome.error.message
+
+
+def test_poll_needs_an_orchestrator(agent: Agent) -> None:
+    with pytest.raises(LetsbeError, match="no orchestrator is set"):
+        Poll(agent.config).run()
