@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from letsbe.errors import LetsbeError
+from letsbe.orchestrator import files
 from letsbe.protocol import TASK_PAYLOAD_TYPE, Envelope, Signature, Task, pae
 
 #: Under this name agents are told the key at registration.
@@ -32,7 +33,7 @@ def new_key() -> bytes:
 
 
 def load_key(path: str) -> Ed25519PrivateKey:
-    """The private key in the PEM file ``path``. Raises ``signing_key_unreadable``."""
+    """The private key in the PEM file ``path``. Raises ``signing_key_unreadable``, ``unsafe_permissions``."""
     try:
         with open(path, "rb") as file:
             key = load_pem_private_key(file.read(), password=None)
@@ -42,6 +43,7 @@ def load_key(path: str) -> Ed25519PrivateKey:
             f"{path}: {error}",
             hint="Restore it from a backup; agents trust the key that they were told when they registered.",
         ) from error
+    files.refuse_if_exposed(path)
     if not isinstance(key, Ed25519PrivateKey):
         raise LetsbeError("signing_key_unreadable", f"{path} holds no Ed25519 key", hint="Restore it from a backup.")
     return key

@@ -8,7 +8,7 @@ from letsbe.errors import LetsbeError
 from letsbe.protocol import epoch
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_SPAN = re.compile(r"(?:\d+[smhdw])+")
+_SPAN = re.compile(r"(?:[0-9]{1,9}[smhdw])+")
 _LONGEST_S = 10 * 365 * 86_400
 
 
@@ -18,7 +18,7 @@ def parse_span(text: str) -> int:
     Raises ``usage``.
     """
     if _SPAN.fullmatch(text):
-        seconds = sum(int(part[:-1]) * _UNITS[part[-1]] for part in re.findall(r"\d+[smhdw]", text))
+        seconds = sum(int(part[:-1]) * _UNITS[part[-1]] for part in re.findall(r"[0-9]+[smhdw]", text))
         if 0 < seconds <= _LONGEST_S:
             return seconds
     raise LetsbeError("usage", f"{text!r} is no time span", hint="Write it like 90s, 10m, 1h30m, 7d or 2w.")

@@ -1,0 +1,132 @@
+"""What was answered with success is there after the orchestrator was killed; being stopped loses nothing either."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import threading
+import time
+
+import pytest
+import requests
+
+from tests.orchestrator_fixture import Orchestrator
+from tests.test_orchestrator.fake_agent import FakeAgent, outcome, problem, registered
+
+ROUNDS = 4
+AGENTS = 3
+TASKS = 15
+
+
+class Worker(threading.Thread):
+    """An agent that sees its tasks through, whatever happens to the orchestrator, and notes what it was answered."""
+
+    def __init__(self, orchestrator: Orchestrator) -> None:
+        super().__init__()
+        self.agent = registered(orchestrator)
+        self.submitted = [orchestrator.submit("ECHO", {}, agent=self.agent.agent_id) for _ in range(TASKS)]
+        self.claims: dict[str, str] = {}
+        self.reported: set[str] = set()
+        self.deadline = time.monotonic() + 60
+
+    def run(self) -> None:
+        while len(self.reported) < TASKS and time.monotonic() < self.deadline:
+            try:
+                for offer in self.agent.offers(max_tasks=3):
+                    self._do(offer["task_id"], offer["attempt_id"])
+                for task_id, attempt_id in self.claims.items():
+                    self._report(task_id, attempt_id)
+            except requests.RequestException:
+                time.sleep(0.02)
+
+    def _do(self, task_id: str, attempt_id: str) -> None:
+        assert self.claims.setdefault(task_id, attempt_id) == attempt_id, "one task under two attempts"
+        assert self.agent.claim(task_id, attempt_id).status_code == 200
+        self._report(task_id, attempt_id)
+
+    def _report(self, task_id: str, attempt_id: str) -> None:
+        if task_id not in self.reported:
+            assert self.agent.result(task_id, attempt_id, outcome(task_id)).status_code == 200
+            self.reported.add(task_id)
+
+
+def test_kill_9_in_the_middle_of_everything_loses_nothing(orchestrator: Orchestrator) -> None:
+    workers = [Worker(orchestrator) for _ in range(AGENTS)]
+    for worker in workers:
+        worker.start()
+    for _ in range(ROUNDS):
+        time.sleep(0.4)
+        acknowledged = {task_id for worker in workers for task_id in set(worker.reported)}
+        orchestrator.stop(signal.SIGKILL)
+        for task_id in acknowledged:
+            assert orchestrator.outcome(task_id) == outcome(task_id)
+        orchestrator.start()
+    for worker in workers:
+        worker.join()
+    for worker in workers:
+        assert worker.reported == set(worker.submitted)
+        assert all(orchestrator.task(task_id).state == "finished" for task_id in worker.submitted)
+
+
+def test_sigterm_ends_it_with_0_though_a_client_keeps_its_connection(orchestrator: Orchestrator) -> None:
+    with requests.Session() as session:
+        session.get(f"{orchestrator.url}/schema/openapi.json", verify=orchestrator.ca_file, timeout=10)
+        begun = time.monotonic()
+        assert orchestrator.stop() == 0
+        assert time.monotonic() - begun < 5
+    assert "Traceback" not in orchestrator.log()
+
+
+def test_a_locked_database_is_answered_with_503_and_when_to_come_again(orchestrator: Orchestrator) -> None:
+    agent = registered(orchestrator)
+    agent.poll()
+    blocker = sqlite3.connect(orchestrator.path / "orchestrator.db", isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    answer = agent.poll()
+    assert problem(answer) == (503, "about:blank")
+    assert int(answer.headers["retry-after"]) > 0
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    assert agent.poll().status_code == 200
+
+
+def test_a_fault_is_a_problem_document_and_its_traceback_stays_in_the_log(orchestrator: Orchestrator) -> None:
+    agent = registered(orchestrator)
+    agent.poll()
+    orchestrator.submit("ECHO", {}, agent=agent.agent_id)
+    with orchestrator.database() as connection:
+        connection.exec_driver_sql("UPDATE tasks SET envelope = 'not JSON'")
+    answer = agent.poll()
+    assert problem(answer) == (500, "about:blank")
+    assert "Traceback" not in answer.text
+    assert "DecodeError" in orchestrator.log()
+
+
+@pytest.mark.parametrize("cut_at", [40, 200, 400])
+def test_a_request_that_is_cut_off_changes_nothing(orchestrator: Orchestrator, cut_at: int) -> None:
+    agent = registered(orchestrator)
+    orchestrator.submit("ECHO", {}, agent=agent.agent_id)
+    task_id, attempt_id = agent.take()
+    _send_cut(agent, f"/api/v1/tasks/{task_id}/attempts/{attempt_id}/result", outcome(task_id), cut_at)
+    assert agent.poll().status_code == 200
+    assert orchestrator.task(task_id).state == "claimed"
+    assert "Traceback" not in orchestrator.log()
+
+
+def _send_cut(agent: FakeAgent, path: str, body: object, cut_at: int) -> None:
+    import json
+    import socket
+    import ssl
+    from urllib.parse import urlsplit
+
+    encoded = json.dumps(body).encode()
+    head = (
+        f"PUT {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {agent.token}\r\nContent-Length: {len(encoded)}\r\n"
+    )
+    address = urlsplit(agent.orchestrator.url)
+    context = ssl.create_default_context(cafile=agent.orchestrator.ca_file)
+    with (
+        socket.create_connection((address.hostname or "", address.port or 0), 10) as raw,
+        context.wrap_socket(raw, server_hostname=address.hostname) as stream,
+    ):
+        stream.sendall((head.encode() + b"\r\n" + encoded)[:cut_at])
