@@ -9,10 +9,11 @@ probe.py certificates          print the file of certificates that requests uses
 """
 
 import atexit
-import json
 import os
 import sys
 from typing import Any
+
+import msgspec
 
 
 #: Where the agent's libraries are entered. Below them are modules for other systems, which nothing imports here.
@@ -58,7 +59,8 @@ def report_at_exit() -> None:
     """Modules and unpacked files, as JSON on standard error."""
     home: str = sys._MEIPASS  # type: ignore[attr-defined]
     files = [os.path.relpath(os.path.join(at, name), home) for at, _, names in os.walk(home) for name in names]
-    json.dump({"modules": sorted(sys.modules), "files": sorted(files)}, sys.stderr)
+    seen = {"modules": sorted(sys.modules), "files": sorted(files)}
+    sys.stderr.buffer.write(msgspec.json.encode(seen))  # msgspec, since json would be one more module
 
 
 def main() -> None:
@@ -89,7 +91,7 @@ def main() -> None:
         from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
         result = DEFAULT_CA_BUNDLE_PATH
-    print(json.dumps(result))
+    print(msgspec.json.encode(result).decode())
 
 
 main()
