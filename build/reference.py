@@ -1,4 +1,4 @@
-"""Write docs/reference/ from the declarations in the code: executors, commands, configuration, errors.
+"""Write docs/reference/ (task types, commands, configuration, errors) and the README's table from what the code declares.
 
 ``python build/reference.py`` writes the pages; ``tests/test_docs.py`` fails when they are not what this would write.
 """
@@ -34,6 +34,7 @@ def pages() -> dict[Path, str]:
     written[PAGES / "commands.md"] = commands_page()
     written[PAGES / "configuration.md"] = configuration_page()
     written[PAGES / "errors.md"] = errors_page()
+    written[ROOT / "README.md"] = readme()
     return written
 
 
@@ -48,10 +49,20 @@ def executors_page() -> str:
         kind = executor_class(name)
         sub = command_name(name)
         first = (kind.__doc__ or "").partition("\n")[0]
-        lines.append(
-            f"| [{name}](executors/{sub}.md) | `letsbe {sub}` | {_yes(kind.changes)} | {_yes(kind.rerun_safe)} | {first} |"
-        )
+        changes, rerun = _yes(kind.changes), _yes(kind.rerun_safe)
+        lines.append(f"| [{name}](executors/{sub}.md) | `letsbe {sub}` | {changes} | {rerun} | {first} |")
     return NOTE + "\n".join(lines) + "\n"
+
+
+def readme() -> str:
+    """README.md with the task types of the code between its two marks."""
+    before, begin, rest = (ROOT / "README.md").read_text().partition("<!-- task types: begin -->\n")
+    _, end, after = rest.partition("<!-- task types: end -->\n")
+    lines = ["| type | what it does |", "|---|---|"]
+    for name in EXECUTOR_REGISTRY:
+        first = (executor_class(name).__doc__ or "").partition("\n")[0]
+        lines.append(f"| [{name}](docs/reference/executors/{command_name(name)}.md) | {first} |")
+    return before + begin + "\n".join(lines) + "\n" + end + after
 
 
 def executor_page(name: str) -> str:
@@ -88,8 +99,8 @@ def configuration_page() -> str:
     schema = msgspec.json.schema(Config)
     lines = [
         "# Configuration\n",
-        "`/etc/letsbe/letsbe.yml`, another by `--config` or `LETSBE_CONFIG`. Every key is optional; an unknown one is an",
-        "error that names its line. The file and its directory must not be writable by others.\n",
+        "`/etc/letsbe/letsbe.yml`, another by `--config` or `LETSBE_CONFIG`. Every key is optional; an unknown one is",
+        "an error that names its line. The file and its directory must not be writable by others.\n",
         "| key | type | default | meaning |",
         "|---|---|---|---|",
         *_rows(schema, schema["$defs"], "", Config()),
