@@ -1,4 +1,4 @@
-"""Write docs/reference/ (task types, commands, configuration, errors) and the README's table from what the code declares.
+"""Write docs/reference/ and the README's table of task types from the declarations in the code.
 
 ``python build/reference.py`` writes the pages; ``tests/test_docs.py`` fails when they are not what this would write.
 """
