@@ -8,7 +8,7 @@ import sys
 from msgspec import Struct
 
 from letsbe.agent.convergence import Convergence
-from letsbe.agent.layout import STATE_DIR, USER
+from letsbe.agent.layout import STATE_DIR, USER, tmpdir
 from letsbe.errors import LetsbeError
 from letsbe.frozen import child_environment, unpack_dir
 from letsbe.host.processes import Processes
@@ -89,7 +89,7 @@ def act_as_owner(state_dir: str) -> None:
     os.setuid(found.st_uid)
     if unpack_dir() is not None:
         environment = child_environment(os.environ)
-        temporary = f"{state_dir}/tmp"
+        temporary = tmpdir(state_dir)
         if os.access(temporary, os.W_OK):
             environment["TMPDIR"] = temporary
         os.execve(sys.executable, [sys.executable, *sys.argv[1:]], environment)  # noqa: S606

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 BINARY = "/usr/local/bin/letsbe"
 CONFIG_DIR = "/etc/letsbe"
 CONFIG_FILE = f"{CONFIG_DIR}/letsbe.yml"
@@ -14,12 +16,10 @@ SERVICE_UNIT = f"{UNIT_DIR}/letsbe.service"
 TIMER_UNIT = f"{UNIT_DIR}/letsbe.timer"
 #: What ``systemctl enable letsbe.timer`` makes.
 TIMER_ENABLED = f"{UNIT_DIR}/timers.target.wants/letsbe.timer"
-#: Where the built file unpacks itself when cron or systemd starts it.
-TMPDIR = f"{STATE_DIR}/tmp"
 #: The unprivileged user that the agent may run as.
 USER = "letsbe"
 
 
-def tmpdir(state_dir: str) -> str:
-    """The directory for unpacking that belongs to a state directory."""
-    return f"{state_dir.rstrip('/')}/tmp"
+def tmpdir(state_dir: str = STATE_DIR) -> str:
+    """Where the built file unpacks itself when cron or systemd starts it."""
+    return os.path.join(state_dir, "tmp")

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from letsbe import __version__
-from letsbe.agent import breaker, identity, trust
+from letsbe.agent import breaker, identity, last_poll, trust
 from letsbe.agent.caller import Caller
 from letsbe.agent.client import Client, RefusedByOrchestrator, server_clock
 from letsbe.agent.config import Config
@@ -102,6 +102,7 @@ class Poll:
             logger().info("exchange failed", code=error.code, reason=error.message, failures=after.failures)
             raise
         breaker.succeeded(journal, answer.next_poll_s)
+        last_poll.mark(self.config.state_dir)
         self._note_skew(journal, answer)
         outbox = Outbox(journal, client, answer.limits.result_bytes)
         self.polled.delivered += outbox.deliver()

@@ -18,7 +18,7 @@ def uninstall(machine: Convergence, *, purge: bool) -> Installed:
     """Remove the schedule; with ``purge`` also configuration, state and log.
 
     The binary is told here and removed by :func:`remove_binary`, at the very end: the built file reads itself until
-    then. Raises ``needs_root``, ``busy`` while a task runs, and ``invalid_config`` when a purge can't know what to purge.
+    then. Raises ``needs_root``, ``busy`` while a task runs, ``invalid_config`` when what to purge can't be known.
     """
     refuse_without_root(machine)
     config = Config()

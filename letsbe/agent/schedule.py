@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Literal
 
-from letsbe.agent.layout import BINARY, TMPDIR
+from letsbe.agent.layout import BINARY, tmpdir
 
 Kind = Literal["cron", "systemd"]
 
@@ -19,8 +19,8 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CRON = """\
 # letsbe asks its orchestrator for work, every minute. `letsbe install` writes this file, `letsbe uninstall` removes it.
 #
-# A poll prints nothing when all is well, and cron mails what a job prints: a mail means that something is wrong. It goes
-# to the user in the line below unless MAILTO names somebody else.
+# A poll prints nothing when all is well, and cron mails what a job prints: a mail means that something is wrong. It
+# goes to the user in the line below unless MAILTO names somebody else.
 #MAILTO=admin@example.org
 SHELL=/bin/sh
 PATH={path}
@@ -75,15 +75,18 @@ WantedBy=timers.target
 """
 
 
-def cron_file(command: Sequence[str] = (BINARY,), user: str = "root", tmpdir: str = TMPDIR) -> str:
+def cron_file(command: Sequence[str] = (BINARY,), user: str = "root", unpack_dir: str = tmpdir()) -> str:
     """The file for /etc/cron.d; in a cron line ``%`` would be a line feed."""
-    return _CRON.format(path=PATH, tmpdir=tmpdir, user=user, command=shlex.join(command).replace("%", r"\%"))
+    return _CRON.format(path=PATH, tmpdir=unpack_dir, user=user, command=shlex.join(command).replace("%", r"\%"))
 
 
-def service_unit(command: Sequence[str] = (BINARY,), user: str = "root", tmpdir: str = TMPDIR) -> str:
+def service_unit(command: Sequence[str] = (BINARY,), user: str = "root", unpack_dir: str = tmpdir()) -> str:
     """The service that the timer starts."""
     return _SERVICE.format(
-        path=PATH, tmpdir=_systemd_word(tmpdir), user=user, command=" ".join(_systemd_word(word) for word in command)
+        path=PATH,
+        tmpdir=_systemd_word(unpack_dir),
+        user=user,
+        command=" ".join(_systemd_word(word) for word in command),
     )
 
 

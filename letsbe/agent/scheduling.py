@@ -25,16 +25,16 @@ def default(machine: Convergence) -> Kind:
     return "systemd" if not has_cron and _systemd_runs(machine) else "cron"
 
 
-def install(machine: Convergence, kind: Kind, command: list[str], user: str, tmpdir: str) -> None:
+def install(machine: Convergence, kind: Kind, command: list[str], user: str, unpack_dir: str) -> None:
     """Install one and remove the other: with both, polls would come in pairs."""
     if kind == "cron":
         remove_units(machine, "cron polls now")
-        text = schedule.cron_file(command, user, tmpdir)
+        text = schedule.cron_file(command, user, unpack_dir)
         machine.file(layout.CRON_FILE, text.encode(), 0o644, (0, 0), "a poll every minute")
         return
     remove_cron(machine, "the systemd timer polls now")
     before = len(machine.actions)
-    service = schedule.service_unit(command, user, tmpdir)
+    service = schedule.service_unit(command, user, unpack_dir)
     machine.file(layout.SERVICE_UNIT, service.encode(), 0o644, (0, 0), "what the timer starts")
     machine.file(layout.TIMER_UNIT, schedule.timer_unit().encode(), 0o644, (0, 0), "a poll every minute")
     machine.link(layout.TIMER_ENABLED, layout.TIMER_UNIT, "the timer starts with the machine")

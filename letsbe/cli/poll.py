@@ -11,10 +11,11 @@ from letsbe.cli.options import shared
 
 
 @shared(
-    click.Option(["--splay"], is_flag=True, help="First wait this agent's fixed share of poll.splay_s (cron uses it).")
+    click.Option(["--splay"], is_flag=True, help="First wait this agent's fixed share of poll.splay_s (cron uses it)."),
+    click.Option(["--if-set"], is_flag=True, help="Do nothing while no orchestrator is set (cron uses it)."),
 )
 @click.command()
-def poll(splay: bool, output: str, config: str | None, verbose: int) -> int:
+def poll(splay: bool, if_set: bool, output: str, config: str | None, verbose: int) -> int:
     """Ask the orchestrator for work and do it.
 
     Registers first if this machine is not enrolled yet. Silent when all is well; exits 0 when another poll runs.
@@ -24,6 +25,8 @@ def poll(splay: bool, output: str, config: str | None, verbose: int) -> int:
     from letsbe.cli.start import start
 
     settings = start(config, verbose)
+    if if_set and settings.orchestrator.url is None:
+        return 0
     if splay:
         time.sleep(_splay(settings.state_dir, settings.poll.splay_s))
     polled = Poll(settings).run()

@@ -1,0 +1,84 @@
+"""``letsbe status``"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from letsbe.cli.options import shared
+
+if TYPE_CHECKING:
+    from letsbe.agent.condition import Condition, Exchange
+
+
+@shared()
+@click.command()
+def status(output: str, config: str | None, verbose: int) -> int:
+    """Show the agent's state: identity, last poll, outbox, running and waiting tasks, trusted keys."""
+    from letsbe.agent.accounts import act_as_owner
+    from letsbe.agent.condition import examine
+    from letsbe.cli.output import is_text, write_json
+    from letsbe.cli.start import start
+
+    settings = start(config, verbose)
+    act_as_owner(settings.state_dir)
+    condition = examine(settings)
+    if is_text(output):
+        _draw(condition)
+    else:
+        write_json(condition)
+    return 0
+
+
+def _draw(condition: Condition) -> None:
+    import msgspec
+    from rich.text import Text
+
+    from letsbe.cli.draw import draw_value
+    from letsbe.cli.output import console
+
+    screen = console()
+    facts: dict[str, Any] = {
+        "agent": condition.agent_id or "no identity yet",
+        "version": condition.version,
+        "orchestrator": _orchestrator(condition),
+        "last poll": _exchange(condition.exchange),
+        "clock": _clock(condition.clock_skew_s),
+        "outbox": f"{condition.outbox} outcomes to deliver" if condition.outbox else "empty",
+        "trusted keys": "; ".join(
+            f"{key.name} {key.keyid} ({key.source}) for {', '.join(key.executors)}" for key in condition.trusted_keys
+        )
+        or "none",
+    }
+    screen.print(draw_value(facts))
+    for title, tasks in (("Running", condition.running), ("Waiting", condition.waiting), ("Parked", condition.parked)):
+        if tasks:
+            screen.print(Text(f"\n{title}", "bold"))
+            rows = [
+                {key: value for key, value in msgspec.structs.asdict(task).items() if value not in ("", None)}
+                for task in tasks
+            ]
+            screen.print(draw_value(rows))
+
+
+def _orchestrator(condition: Condition) -> str:
+    if condition.orchestrator is None:
+        return "none is set: local use only"
+    return f"{condition.orchestrator}, {'enrolled' if condition.enrolled else 'not enrolled yet'}"
+
+
+def _exchange(exchange: Exchange) -> str:
+    answered = f"answered at {exchange.answered_at}" if exchange.answered_at else "never answered"
+    if exchange.failures:
+        answered += f", then failed {exchange.failures} times: {exchange.reason}"
+    if exchange.not_before:
+        why = "" if exchange.failures else f" ({exchange.reason})"
+        answered += f"; next not before {exchange.not_before}{why}"
+    return answered
+
+
+def _clock(skew_s: int | None) -> str:
+    if skew_s is None:
+        return "agrees with the orchestrator's"
+    return f"{abs(skew_s)} s {'behind' if skew_s > 0 else 'ahead of'} the orchestrator's"
