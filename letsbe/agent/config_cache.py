@@ -47,6 +47,8 @@ def keep(source: bytes, config: Config) -> None:
     path = _path(source)
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
+        if os.stat(os.path.dirname(path)).st_uid != os.geteuid():
+            return  # root looks after another user's agent, who could not read what root keeps there
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with open(descriptor, "wb") as file:
             file.write(msgspec.json.encode(_Cache(__version__, source, config)))

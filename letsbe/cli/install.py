@@ -106,6 +106,9 @@ def _show(installed: Installed, output: str, done: str, after: str) -> None:
     from rich.text import Text
 
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
     for action in installed.actions:
         table.add_row(Text(action.action, _COLOURS[action.action]), Text(action.path), Text(action.why, "dim"))
     screen = console()
