@@ -15,7 +15,6 @@ from typing import Any
 
 import msgspec
 
-
 #: Where the agent's libraries are entered. Below them are modules for other systems, which nothing imports here.
 LIBRARIES = [
     "click",
