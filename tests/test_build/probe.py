@@ -24,8 +24,6 @@ LIBRARIES = [
     "structlog",
     "rich.console",
     "rich.table",
-    "rich.progress",
-    "rich.live",
 ]
 LIBRARIES += ["cryptography.x509", "cryptography.hazmat.primitives.asymmetric.ed25519"]
 
