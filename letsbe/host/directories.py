@@ -1,0 +1,37 @@
+"""Making directories, and putting their entries on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def make_directories(parent: int, names: Sequence[str], mode: int) -> None:
+    """Make one directory inside the other below an open one, durably; one that is there meanwhile is taken."""
+    current = os.open(".", _FLAGS, dir_fd=parent)
+    try:
+        for name in names:
+            made = True
+            try:
+                os.mkdir(name, 0o700, dir_fd=current)
+            except FileExistsError:
+                made = False
+            inner = os.open(name, _FLAGS, dir_fd=current)
+            if made:
+                os.fchmod(inner, mode)  # whatever the umask is
+                os.fsync(current)
+            os.close(current)
+            current = inner
+    finally:
+        os.close(current)
+
+
+def sync_directory(directory: int) -> None:
+    """Put a directory's entries on disk; the descriptor may be one of O_PATH."""
+    descriptor = os.open(".", _FLAGS, dir_fd=directory)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

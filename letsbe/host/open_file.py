@@ -1,0 +1,32 @@
+"""A regular file that is open for reading parts of it."""
+
+from __future__ import annotations
+
+import os
+
+from letsbe.host.file_types import FileStat
+
+
+class OpenFile:
+    """Positioned reads; every answer is about the one file that was opened, whatever its name means by now."""
+
+    def __init__(self, stat: FileStat, *, descriptor: int = -1, content: bytes | None = None) -> None:
+        self.stat = stat
+        self._descriptor = descriptor
+        self._content = content
+
+    @property
+    def size(self) -> int:
+        """Bytes, as they were when it was opened."""
+        return self.stat.size
+
+    def pread(self, offset: int, count: int) -> bytes:
+        """Up to ``count`` bytes from ``offset``; fewer only at the end of the file."""
+        if self._content is not None:
+            return self._content[offset : offset + count]
+        parts: list[bytes] = []
+        while count > 0 and (chunk := os.pread(self._descriptor, count, offset)):
+            parts.append(chunk)
+            offset += len(chunk)
+            count -= len(chunk)
+        return b"".join(parts)
