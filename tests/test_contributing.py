@@ -54,7 +54,7 @@ def line_add(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("check", CONFORMANCE, ids=lambda function: function.__name__)
 def test_the_example_conforms(check: Any, request: pytest.FixtureRequest) -> None:
-    arguments = {"task_type": "LINE_ADD", "payload": []}
+    arguments = {"task_type": "LINE_ADD", "payload": "text"}
     check(**{name: arguments.get(name) or request.getfixturevalue(name) for name in _parameters(check)})
 
 
