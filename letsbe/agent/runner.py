@@ -91,8 +91,9 @@ class Runner:
             run_id = request.task_id or new_id()
             context, steps = self._context(request, kind, payload, redactor, journal, run_id)
             executor = kind(context)
+            if kind.changes:
+                steps.held = executor.locks(payload)  # in check mode too: naming a resource refuses what can't be
             if kind.changes and not request.check:
-                steps.held = executor.locks(payload)
                 stack.enter_context(steps.locked)
                 self._lock(stack, steps.held, request, run_id)
             if journal is None:
@@ -188,8 +189,8 @@ class Runner:
 
     @contextmanager
     def _open_journal(self) -> Iterator[Journal]:
-        from letsbe.agent.journal import Journal
         from letsbe.agent.housekeeping import tidy
+        from letsbe.agent.journal import Journal
         from letsbe.agent.recovery import recover
 
         journal = Journal(self.config.state_dir)

@@ -1,0 +1,138 @@
+"""kill -9 at every step to disk: the target holds the old or the new content, and the next run tells which."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.agents import Agent, program
+
+#: Every system call by which a run leaves something behind.
+EFFECTS = "fsync,fdatasync,rename,renameat,renameat2,write,pwrite64,fchmod,fchown,unlink,unlinkat,linkat,ftruncate"
+MAX_POINTS = 400
+
+OLD = "A=1\nNAME=old\n" + "# filler\n" * 2000
+COMPOSITE = {
+    "steps": [
+        {"id": "env", "type": "ENV_UPDATE", "payload": {"path": "{root}/app.env", "set": {"NAME": "new"}}},
+        {"id": "file", "type": "FILE_WRITE", "payload": {"path": "{root}/second", "content": "second\n"}},
+        {"id": "last", "type": "FILE_WRITE", "payload": {"path": "{root}/third", "content": "third\n"}},
+    ]
+}
+TASKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "FILE_WRITE": ("file-write", {"path": "{root}/app.env", "content": "A=1\nNAME=new\n" + "# filler\n" * 2000}),
+    "ENV_UPDATE": ("env-update", {"path": "{root}/app.env", "set": {"NAME": "new"}}),
+    "COMPOSITE": ("composite", COMPOSITE),
+}
+
+
+def words(agent: Agent, task: str) -> list[str]:
+    command, payload = TASKS[task]
+    return [*program(), command, json.dumps(payload).replace("{root}", str(agent.root))]
+
+
+def prepare(base: Path) -> Agent:
+    base.mkdir(mode=0o755)
+    agent = Agent(base)
+    (agent.root / "app.env").write_text(OLD)
+    agent.cli("history")  # the state directory and the journal are there
+    return agent
+
+
+def contents(agent: Agent) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in agent.root.iterdir()}
+
+
+def killed_at(agent: Agent, task: str, point: int) -> bool:
+    """Run a task that is killed at its ``point``-th effect; False when it came to its end before."""
+    inject = f"inject={EFFECTS}:signal=KILL:when={point}"
+    done = subprocess.run(
+        ["strace", "-qq", "-o", "/dev/null", "-e", f"trace={EFFECTS}", "-e", inject, *words(agent, task)],
+        env=agent.environment(),
+        capture_output=True,
+        check=False,
+    )
+    return done.returncode != 0
+
+
+def check_what_is_told(agent: Agent, before: dict[str, bytes], after: dict[str, bytes]) -> str:
+    """The files are old or new, whole; the journal says which; undo puts the old ones back."""
+    left = contents(agent)
+    runs = agent.json("history", "-n", "1")
+    for name, content in contents(agent).items():
+        assert content in (before.get(name), after.get(name)), f"{name} is neither old nor new"
+    if not runs:
+        assert left == before, "something was changed, and nothing was journaled"
+        return "nothing journaled"
+    outcome = runs[0]["outcome"]
+    assert runs[0]["state"] == "finished"
+    if outcome["status"] == "succeeded":
+        assert contents(agent) == after
+        return "succeeded"
+    assert outcome["status"] == "interrupted", outcome
+    changed = contents(agent) != before
+    assert outcome["changed"] is changed, outcome
+    for finding in outcome["data"]["findings"]:
+        path = Path(finding.split(" holds ")[0])
+        now = path.read_bytes() if path.exists() else None
+        expected = after if "new content" in finding else before
+        assert now == expected.get(path.name), finding
+    if changed:
+        assert outcome["data"]["findings"]
+        undone = agent.json("undo", runs[0]["id"])
+        assert undone["success"] is True, undone
+        assert contents(agent) == before
+    return "interrupted"
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_killed_at_every_effect(task: str, tmp_path: Path) -> None:
+    reference = prepare(tmp_path / "reference")
+    before = contents(reference)
+    subprocess.run(words(reference, task), env=reference.environment(), check=True, capture_output=True)
+    after = contents(reference)
+    assert after != before
+    seen: dict[str, int] = {}
+    for point in range(1, MAX_POINTS):
+        agent = prepare(tmp_path / str(point))
+        if not killed_at(agent, task, point):
+            break
+        verdict = check_what_is_told(agent, before, after)
+        seen[verdict] = seen.get(verdict, 0) + 1
+        shutil.rmtree(agent.base)
+    else:
+        pytest.fail(f"more than {MAX_POINTS} effects")
+    assert seen.get("interrupted", 0) >= 4, seen
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_killed_at_random_instants(task: str, tmp_path: Path) -> None:
+    reference = prepare(tmp_path / "reference")
+    before = contents(reference)
+    began = time.monotonic()
+    subprocess.run(words(reference, task), env=reference.environment(), check=True, capture_output=True)
+    usual = time.monotonic() - began
+    after = contents(reference)
+    chance = random.Random(20261124)
+    for number in range(15):
+        agent = prepare(tmp_path / str(number))
+        child = subprocess.Popen(
+            words(agent, task), env=agent.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+        time.sleep(chance.uniform(usual * 0.4, usual * 1.1))
+        try:
+            os.killpg(child.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        child.wait()
+        check_what_is_told(agent, before, after)
