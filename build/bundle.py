@@ -149,7 +149,7 @@ def cold_index(index: dict[str, list[str]], workpath: str) -> Entry:
 #: What the first process says when it can't load the interpreter that it unpacked, and what it says here instead. The
 #: usual reason is a temporary directory mounted noexec, and the loader's own text does not tell what to do about it.
 _LOAD_FAILURE = b"Failed to load Python shared library '%s': %s\n\0"
-_EXPLAINED = b"Is it mounted noexec? Set TMPDIR. %.0s%s\n\0"
+_EXPLAINED = b"Cannot load (if noexec, set TMPDIR): %.0s%s\n\0"
 
 
 def explain_noexec(program: str) -> None:

@@ -85,7 +85,7 @@ def interpreter() -> Component:
 
 def python_package(dist: Distribution) -> Component:
     """A distribution; what its wheel says was linked into it stands below it."""
-    licences = [dist.metadata["License-Expression"] or dist.metadata["License"] or ""]
+    licences = [dist.metadata[field] for field in ("License-Expression", "License") if field in dist.metadata][:1]
     made = component(dist.name, dist.version, f"pkg:pypi/{dist.name.lower()}@{dist.version}", licences)
     boms = [Path(str(dist.locate_file(file))) for file in dist.files or () if ".dist-info/sboms/" in str(file)]
     inner = [entry for bom in boms for entry in json.loads(bom.read_text()).get("components", [])]
@@ -104,8 +104,9 @@ def debian_package(library: Path) -> Component:
     """The package that a shared library of this system is of."""
     for name in dict.fromkeys([library, library.resolve(), Path("/", *library.resolve().parts[2:])]):
         owner = subprocess.run(["dpkg-query", "--search", str(name)], capture_output=True, text=True)
-        if owner.returncode == 0:
-            package = owner.stdout.partition(":")[0]
+        owners = [line for line in owner.stdout.splitlines() if not line.startswith("diversion ")]
+        if owners:
+            package = owners[0].partition(":")[0]
             break
     else:
         raise SystemExit(f"build/sbom.py: {library} is of no distribution and no Debian package")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 from pathlib import Path
 
@@ -13,7 +14,10 @@ from tests.test_build.conftest import BareRoot
 
 NOBODY = 65534
 
-on_every_release = pytest.mark.parametrize("bare_root", ["bookworm", "trixie"], indirect=True)
+#: A file runs where libc is not older than where it was built.
+RELEASES = ["bookworm", "trixie"]
+RELEASES = RELEASES[RELEASES.index(platform.freedesktop_os_release()["VERSION_CODENAME"]) :]
+on_every_release = pytest.mark.parametrize("bare_root", RELEASES, indirect=True)
 
 
 @on_every_release
@@ -41,7 +45,7 @@ def test_a_noexec_temporary_directory_is_named_in_one_line(letsbe_binary: Path, 
     assert done.returncode != 0
     assert len(done.stderr.splitlines()) == 1
     assert "noexec" in done.stderr
-    assert "Set TMPDIR" in done.stderr
+    assert "set TMPDIR" in done.stderr
     assert str(tmp_path) in done.stderr
 
     elsewhere = tmp_path / "elsewhere"
