@@ -54,6 +54,15 @@ def test_json_parses(text: str) -> None:
     json.loads(text)
 
 
+@pytest.mark.parametrize("text", [block for block in blocks("json") if '"steps"' in block.values[0]])
+def test_chains_are_accepted(text: str) -> None:
+    chain = json.loads(text)
+    payloads.decode(chain, executor_class("COMPOSITE").payload_type)
+    for step in chain["steps"]:
+        later = frozenset(field for field, value in step["payload"].items() if "${" in json.dumps(value))
+        payloads.decode_partly(step["payload"], executor_class(step["type"]).payload_type, later, step["id"])
+
+
 @pytest.mark.parametrize("text", blocks("yaml"))
 def test_configurations_are_accepted(text: str) -> None:
     if text.startswith("# orchestrator.yml"):
