@@ -24,7 +24,7 @@ HEAVY = ("requests", "urllib3", "docker", "cryptography", "rich", "yaml", "sqlit
 #: extension modules of `echo` where the interpreter has them not built in.
 HOT = (
     *(".letsbe", "base_library.zip", "libpython3", "libexpat", "libmpdec", "libuuid", "_core", "_contextvars"),
-    *("_datetime", "_decimal", "_typing", "_uuid", "_struct", "zlib", "math"),
+    *("_datetime", "_decimal", "_heapq", "_opcode", "fcntl", "_typing", "_uuid", "_struct", "zlib", "math"),
 )
 
 
