@@ -35,9 +35,7 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 #: Largest result the reference orchestrator keeps, in bytes; past it the answer is 413 with this limit.
 MAX_RESULT_BYTES = 1024 * 1024
 
-Status = Literal[
-    "succeeded", "failed", "timed_out", "cancelled", "refused", "unsupported", "expired", "interrupted"
-]
+Status = Literal["succeeded", "failed", "timed_out", "cancelled", "refused", "unsupported", "expired", "interrupted"]
 
 #: Shape of every id on the wire: a UUID in lower case.
 ID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
@@ -123,11 +121,16 @@ class RegisterRequest(Struct, frozen=True, kw_only=True):
 
     enrolment_token: Annotated[str, Meta(min_length=1, max_length=200)]
     agent_id: Identifier
-    public_key: Annotated[str, Meta(max_length=64)]
-    hostname: Annotated[str, Meta(max_length=255)]
-    fingerprint: Annotated[
-        str, Meta(pattern="^[0-9a-f]{64}$", max_length=64, description="SHA-256 of the machine id.")
+    public_key: Annotated[
+        str,
+        Meta(
+            pattern="^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$",
+            max_length=44,
+            description="Ed25519: base64 of the raw 32 bytes.",
+        ),
     ]
+    hostname: Annotated[str, Meta(max_length=255)]
+    fingerprint: Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64, description="SHA-256 of the machine id.")]
     version: Annotated[str, Meta(max_length=64)]
     executors: Annotated[
         dict[Annotated[str, Meta(max_length=64)], Annotated[int, Meta(ge=1, le=1_000_000)]],

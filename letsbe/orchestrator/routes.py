@@ -9,8 +9,9 @@ import msgspec
 from anyio.to_thread import run_sync
 from litestar import Request, Router, post, put
 from litestar.connection import ASGIConnection
+from litestar.di import NamedDependency
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
-from litestar.params import Parameter
+from litestar.params import Parameter, RawBody
 from msgspec import Struct
 
 from letsbe.errors import LetsbeError
@@ -72,7 +73,7 @@ class Service(Struct, frozen=True):
     responses=documented(400, 403, 409, 413),
     sync_to_thread=True,
 )
-def register(body: bytes, service: Service) -> RegisterResponse:
+def register(body: RawBody, service: NamedDependency[Service]) -> RegisterResponse:
     """Admit an agent. See ``RegisterResponse`` for what a repetition gets."""
     data = decoded(body, RegisterRequest)
     now = time.time()
@@ -96,7 +97,7 @@ def register(body: bytes, service: Service) -> RegisterResponse:
     responses=documented(400, 401, 403, 413),
     sync_to_thread=True,
 )
-def poll(agent_id: PathId, body: bytes, service: Service) -> PollResponse:
+def poll(agent_id: PathId, body: RawBody, service: NamedDependency[Service]) -> PollResponse:
     """Note the heartbeat, renew the leases of ``running``, and answer with cancels and with tasks to claim."""
     data = decoded(body, PollRequest)
     now = time.time()
@@ -126,7 +127,9 @@ def poll(agent_id: PathId, body: bytes, service: Service) -> PollResponse:
     responses=documented(400, 401, 404, 409, 410),
     sync_to_thread=True,
 )
-def claim(task_id: PathId, attempt_id: PathId, request: AgentRequest, service: Service) -> ClaimResponse:
+def claim(
+    task_id: PathId, attempt_id: PathId, request: AgentRequest, service: NamedDependency[Service]
+) -> ClaimResponse:
     """Give the attempt a lease. The same attempt again gets the same answer."""
     lease_s = service.settings.lease_s
     with service.store.write() as connection:
@@ -146,9 +149,9 @@ def claim(task_id: PathId, attempt_id: PathId, request: AgentRequest, service: S
 def result(
     task_id: PathId,
     attempt_id: PathId,
-    body: bytes,
+    body: RawBody,
     request: AgentRequest,
-    service: Service,
+    service: NamedDependency[Service],
 ) -> None:
     """Keep the outcome, byte for byte. The same bytes again are welcome, other bytes are a conflict."""
     limit = service.settings.result_bytes

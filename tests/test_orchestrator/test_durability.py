@@ -2,52 +2,64 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import socket
 import sqlite3
+import ssl
 import threading
 import time
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 
+from letsbe.orchestrator.server import _listen
 from tests.orchestrator_fixture import Orchestrator
 from tests.test_orchestrator.fake_agent import FakeAgent, outcome, problem, registered
 
-ROUNDS = 4
+ROUNDS = 5
 AGENTS = 3
-TASKS = 15
 
 
 class Worker(threading.Thread):
-    """An agent that sees its tasks through, whatever happens to the orchestrator, and notes what it was answered."""
+    """An agent that gets task after task and sees each through, whatever happens to the orchestrator."""
 
     def __init__(self, orchestrator: Orchestrator) -> None:
         super().__init__()
+        self.orchestrator = orchestrator
         self.agent = registered(orchestrator)
-        self.submitted = [orchestrator.submit("ECHO", {}, agent=self.agent.agent_id) for _ in range(TASKS)]
-        self.claims: dict[str, str] = {}
+        self.submitted: list[str] = []
+        self.attempts: dict[str, str] = {}
         self.reported: set[str] = set()
+        self.cut_off = 0
+        self.last = threading.Event()
         self.deadline = time.monotonic() + 60
 
     def run(self) -> None:
-        while len(self.reported) < TASKS and time.monotonic() < self.deadline:
+        while time.monotonic() < self.deadline:
+            if len(self.reported) == len(self.submitted):
+                if self.last.is_set():
+                    return
+                self.submitted.append(self.orchestrator.submit("ECHO", agent=self.agent.agent_id))
             try:
-                for offer in self.agent.offers(max_tasks=3):
-                    self._do(offer["task_id"], offer["attempt_id"])
-                for task_id, attempt_id in self.claims.items():
-                    self._report(task_id, attempt_id)
+                for offer in self.agent.offers():
+                    self._claim(offer["task_id"], offer["attempt_id"])
+                for task_id in self.attempts.keys() - self.reported:
+                    self._report(task_id)
             except requests.RequestException:
-                time.sleep(0.02)
+                self.cut_off += 1
+                time.sleep(0.01)
 
-    def _do(self, task_id: str, attempt_id: str) -> None:
-        assert self.claims.setdefault(task_id, attempt_id) == attempt_id, "one task under two attempts"
+    def _claim(self, task_id: str, attempt_id: str) -> None:
+        assert self.attempts.get(task_id, attempt_id) == attempt_id, "one task under two attempts"
         assert self.agent.claim(task_id, attempt_id).status_code == 200
-        self._report(task_id, attempt_id)
+        self.attempts[task_id] = attempt_id
 
-    def _report(self, task_id: str, attempt_id: str) -> None:
-        if task_id not in self.reported:
-            assert self.agent.result(task_id, attempt_id, outcome(task_id)).status_code == 200
-            self.reported.add(task_id)
+    def _report(self, task_id: str) -> None:
+        answer = self.agent.result(task_id, self.attempts[task_id], outcome(task_id))
+        assert answer.status_code == 200, answer.text
+        self.reported.add(task_id)
 
 
 def test_kill_9_in_the_middle_of_everything_loses_nothing(orchestrator: Orchestrator) -> None:
@@ -55,17 +67,20 @@ def test_kill_9_in_the_middle_of_everything_loses_nothing(orchestrator: Orchestr
     for worker in workers:
         worker.start()
     for _ in range(ROUNDS):
-        time.sleep(0.4)
-        acknowledged = {task_id for worker in workers for task_id in set(worker.reported)}
+        time.sleep(0.3)
+        acknowledged = [task_id for worker in workers for task_id in set(worker.reported)]
+        assert acknowledged
         orchestrator.stop(signal.SIGKILL)
-        for task_id in acknowledged:
+        for task_id in acknowledged[-20:]:
             assert orchestrator.outcome(task_id) == outcome(task_id)
         orchestrator.start()
     for worker in workers:
+        worker.last.set()
         worker.join()
     for worker in workers:
+        assert worker.cut_off
         assert worker.reported == set(worker.submitted)
-        assert all(orchestrator.task(task_id).state == "finished" for task_id in worker.submitted)
+        assert {orchestrator.task(task_id).state for task_id in worker.submitted} == {"finished"}
 
 
 def test_sigterm_ends_it_with_0_though_a_client_keeps_its_connection(orchestrator: Orchestrator) -> None:
@@ -114,11 +129,6 @@ def test_a_request_that_is_cut_off_changes_nothing(orchestrator: Orchestrator, c
 
 
 def _send_cut(agent: FakeAgent, path: str, body: object, cut_at: int) -> None:
-    import json
-    import socket
-    import ssl
-    from urllib.parse import urlsplit
-
     encoded = json.dumps(body).encode()
     head = (
         f"PUT {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {agent.token}\r\nContent-Length: {len(encoded)}\r\n"
@@ -130,3 +140,10 @@ def _send_cut(agent: FakeAgent, path: str, body: object, cut_at: int) -> None:
         context.wrap_socket(raw, server_hostname=address.hostname) as stream,
     ):
         stream.sendall((head.encode() + b"\r\n" + encoded)[:cut_at])
+
+
+def test_answers_do_not_wait_for_delayed_acknowledgements() -> None:
+    with _listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname(), 10):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
