@@ -10,19 +10,21 @@ from letsbe.agent.journal import Journal, Run
 from letsbe.agent.undo import Undo
 from letsbe.errors import LetsbeError
 from letsbe.host.files import Files
+from letsbe.host.processes import kill_marked
 from letsbe.protocol import ErrorInfo, Outcome, instant
 
 
 def recover(config: Config, journal: Journal) -> list[Outcome]:
     """Settle every run that is ``started`` without its process; returns their outcomes.
 
-    Each file that such a run was changing is compared with what it held before and should hold after, so that the
+    Processes that it left running are killed. Each file that such a run was changing is compared with what it held before and should hold after, so that the
     outcome tells which of the two is there.
     """
     return [_settle(config, journal, run) for run in journal.in_state("started") if run.process_is_gone]
 
 
 def _settle(config: Config, journal: Journal, run: Run) -> Outcome:
+    killed = kill_marked(run.id)
     undo = Undo(config.state_dir, journal, Files(config.roots))
     findings = []
     changed = False
@@ -33,6 +35,8 @@ def _settle(config: Config, journal: Journal, run: Run) -> Outcome:
             finding = f"{change.path} could not be read: {error}"
         changed = changed or finding.endswith("new content")
         findings.append(finding)
+    if killed:
+        findings.append(f"{killed} processes that it had started were still running and were killed")
     at_step = f" at step {run.step}" if run.step else ""
     what = "; ".join(findings) if findings else "no file change had begun"
     outcome = Outcome(

@@ -160,7 +160,7 @@ class Runner:
         steps = RunSteps(self, request, redactor, journal, snapshots, run_id)
         host = Host(
             files=Files(self.config.roots, snapshots, check=request.check),
-            processes=Processes(check=request.check),
+            processes=Processes(check=request.check, mark=run_id),
             deadline=Deadline(self.timeout_s(request)),
             progress=steps.progress,
         )
