@@ -17,8 +17,8 @@ from letsbe.protocol import ErrorInfo, Outcome, instant
 def recover(config: Config, journal: Journal) -> list[Outcome]:
     """Settle every run that is ``started`` without its process; returns their outcomes.
 
-    Processes that it left running are killed. Each file that such a run was changing is compared with what it held before and should hold after, so that the
-    outcome tells which of the two is there.
+    Processes that it left running are killed. Each file that it was changing is compared with what it held before and
+    should hold after, so that the outcome tells which of the two is there.
     """
     return [_settle(config, journal, run) for run in journal.in_state("started") if run.process_is_gone]
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 #: Task type -> ``module:class`` below this package.
 EXECUTOR_REGISTRY: dict[str, str] = {
     "ECHO": "echo:Echo",
+    "COMPOSITE": "composite:Composite",
 }
 
 

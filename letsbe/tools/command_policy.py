@@ -23,12 +23,12 @@ PLACEHOLDERS: dict[str, re.Pattern[str]] = {
 }
 
 #: Programs that run others, or read and write anything, by some of their options or arguments.
-STARTERS = frozenset(  # noqa: SIM905 - a hundred quotes would hide them
+STARTERS = frozenset(
     "ash awk bash busybox chroot cp dash dd docker docker-compose ed env ex expect find flock gawk gdb git install ip"
     " less ln lua make man mawk more mount mv nano nc ncat nice node nohup nsenter openssl parallel perl php podman"
     " python python3 rsync ruby runc runuser rvim scp screen script sed setpriv setsid sftp sh socat ssh strace su sudo"
     " systemd-run tar tclsh tee time timeout tmux unshare vi view vim watch wget curl xargs zip zsh apt apt-get dpkg"
-    " crontab at journalctl sort split".split()
+    " crontab at journalctl sort split".split()  # noqa: SIM905 - a hundred quotes would hide them
 )
 
 _VERSIONED = re.compile(r"(?P<name>.*?)[-.]?[0-9.]*")
@@ -113,7 +113,8 @@ def _problem(rule: CommandRule) -> str | None:
 
 def injects_code(name: str) -> bool:
     """Whether an environment variable of this name can make programs run something else."""
-    return name.startswith(("LD_", "GIT_", "PYTHON", "PERL", "RUBY", "NODE_", "BASH_", "DOCKER_", "LETSBE_")) or name in {
+    prefixes = ("LD_", "GIT_", "PYTHON", "PERL", "RUBY", "NODE_", "BASH_", "DOCKER_", "LETSBE_")
+    return name.startswith(prefixes) or name in {
         "PATH", "ENV", "IFS", "SHELL", "PAGER", "EDITOR", "VISUAL", "LESSOPEN", "MANPAGER", "HOME", "CDPATH", "PS4",
     }  # fmt: skip
 
