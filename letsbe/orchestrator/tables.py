@@ -34,7 +34,7 @@ metadata = MetaData(
     }
 )
 
-schema_info = Table("schema_info", metadata, Column("version", Integer, primary_key=True))
+schema_info = Table("schema_info", metadata, Column("version", Integer, primary_key=True, autoincrement=False))
 
 agents = Table(
     "agents",
