@@ -28,7 +28,7 @@ STARTERS = frozenset(
     " less ln lua make man mawk more mount mv nano nc ncat nice node nohup nsenter openssl parallel perl php podman"
     " python python3 rsync ruby runc runuser rvim scp screen script sed setpriv setsid sftp sh socat ssh strace su sudo"
     " systemd-run tar tclsh tee time timeout tmux unshare vi view vim watch wget curl xargs zip zsh apt apt-get dpkg"
-    " crontab at journalctl sort split".split()  # noqa: SIM905 - a hundred quotes would hide them
+    " crontab at journalctl sort split".split()
 )
 
 _VERSIONED = re.compile(r"(?P<name>.*?)[-.]?[0-9.]*")
