@@ -7,10 +7,13 @@ that was met under such a key is replaced wherever it turns up again.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 REDACTED = "[redacted]"
+
+#: Stands for each character of a secret in :meth:`Redactor.mask`: from Unicode's private use area.
+MASK = "\uf8ff"
 
 #: Shorter values are not looked for elsewhere: replacing every "1" would only destroy the text.
 MIN_SECRET_LENGTH = 6
@@ -87,12 +90,28 @@ class Redactor:
 
     def met_values(self, text: str) -> str:
         """The text with every met value replaced, and nothing else."""
+        return self._met_values_replaced(text, lambda _: REDACTED)
+
+    def _met_values_replaced(self, text: str, replacement: Callable[[str], str]) -> str:
         if not self._values:
             return text
         if self._pattern is None:
             longest_first = sorted(self._values | self._escaped_forms(), key=len, reverse=True)
             self._pattern = re.compile("|".join(map(re.escape, longest_first)))
-        return self._pattern.sub(REDACTED, text)
+        return self._pattern.sub(lambda found: replacement(found.group()), text)
+
+    def mask(self, text: str) -> str:
+        """What :meth:`text` replaces, covered character by character with :data:`MASK`; line ends stay.
+
+        Length and lines are those of the text, so that a part can be cut out of it, or two texts be compared line by
+        line; then :func:`unmask` writes the covered stretches as ``[redacted]``.
+        """
+        if "-----BEGIN" in text:
+            text = _PEM.sub(lambda found: _covered(found.group()), text)
+        text = self._met_values_replaced(text, _covered)
+        if "://" in text:
+            text = _URL_PASSWORD.sub(lambda found: f"{found['scheme']}:{_covered(found['password'])}@", text)
+        return _ASSIGNMENT.sub(_cover_assignment, text) if "=" in text or ":" in text else text
 
     def _escaped_forms(self) -> set[str]:
         """As the values look inside JSON strings, double quotes of env files, and compose output (``$$``)."""
@@ -135,3 +154,24 @@ def _redact_assignment(match: re.Match[str]) -> str:
         return match.group()
     quote = value[0] if value[0] in "\"'" and value[-1] == value[0] and len(value) > 1 else ""
     return f"{name}{gap}{quote}{REDACTED}{quote}"
+
+
+def unmask(text: str) -> str:
+    """A masked text, or a part of one, with each covered stretch written as ``[redacted]``."""
+    return _COVERED.sub(REDACTED, text)
+
+
+_COVERED = re.compile(f"{MASK}+")
+_NOT_LINE_END = re.compile(r"[^\r\n]")
+
+
+def _covered(secret: str) -> str:
+    return _NOT_LINE_END.sub(MASK, secret)
+
+
+def _cover_assignment(match: re.Match[str]) -> str:
+    name, gap, value = match.group("name", "gap", "value")
+    if not is_secret_name(name.strip("\"'")):
+        return match.group()
+    quoted = len(value) > 1 and value[0] in "\"'" and value[-1] == value[0]
+    return name + gap + (f"{value[0]}{_covered(value[1:-1])}{value[0]}" if quoted else _covered(value))

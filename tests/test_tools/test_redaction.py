@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from letsbe.tools.redaction import REDACTED, Redactor, Secret, is_secret_name
+from letsbe.tools.redaction import REDACTED, Redactor, Secret, is_secret_name, unmask
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,19 @@ def test_secret_does_not_print_itself() -> None:
 )
 def test_text_by_key_name(text: str, expected: str) -> None:
     assert Redactor().text(text) == expected
+    masked = Redactor().mask(text)
+    assert len(masked) == len(text)
+    if "BEGIN" not in text:
+        assert unmask(masked) == expected
+
+
+def test_mask_keeps_lines_and_covers_met_values() -> None:
+    redactor = Redactor()
+    redactor.meet("first line\nsecond line")
+    text = "a\nfirst line\nsecond line\n-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\nb"
+    masked = redactor.mask(text)
+    assert len(masked) == len(text)
+    assert unmask(masked).split("\n") == ["a", *[REDACTED] * 5, "b"]
 
 
 @pytest.mark.parametrize(
