@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import statistics
 import struct
 import subprocess
 import time
@@ -95,21 +94,21 @@ def test_a_cold_driver_changes_no_start_and_unpacks_whole(
 ) -> None:
     with_driver = pack_probe(driver)
     assert with_driver.stat().st_size - probe.stat().st_size >= driver.stat().st_size
-    ratio = median_seconds(with_driver) / median_seconds(probe)
-    assert ratio < 1.15
+    best = {with_driver: 9.9, probe: 9.9}
+    for _ in range(15):  # in turn, so that what else this machine does falls on both
+        for binary, before in best.items():
+            best[binary] = min(before, seconds(binary))
+    assert best[with_driver] < best[probe] * 1.2, "to unpack it takes half as long again"
 
     target = tmp_path / "driver"
     assert run_probe(with_driver, "unpack", driver.name, str(target)).returncode == 0
     assert hashlib.sha256(target.read_bytes()).digest() == hashlib.sha256(driver.read_bytes()).digest()
 
 
-def median_seconds(binary: Path) -> float:
-    taken = []
-    for _ in range(15):
-        start = time.perf_counter()
-        run_probe(binary, "nothing")
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken[3:])
+def seconds(binary: Path) -> float:
+    start = time.perf_counter()
+    run_probe(binary, "nothing")
+    return time.perf_counter() - start
 
 
 def test_checksums_are_those_of_the_files(letsbe_binary: Path) -> None:
