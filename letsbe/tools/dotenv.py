@@ -37,8 +37,8 @@ class Statement(Struct, frozen=True, kw_only=True):
     quote: str = ""
     #: A bare name: the value comes from outside the file.
     inherited: bool = False
-    #: The value names variables, so it depends on more than this statement.
-    expands: bool = False
+    #: The variables that the value names, so that it depends on more than this statement.
+    refers: tuple[str, ...] = ()
 
 
 class Problem(Struct, frozen=True):
@@ -141,7 +141,7 @@ class _Reader:
         end, quote, template = read_value(self._text, value_start, self._line_end(value_start))
         try:
             value = expand(template, self._lookup) if quote != "'" else template
-            expands = quote != "'" and bool(variables(template))
+            refers = tuple(found.name for found in variables(template)) if quote != "'" else ()
         except TemplateError as error:
             raise DotenvSyntaxError(value_start, str(error)) from None
         position = end if quote else self._line_end(value_start)
@@ -154,7 +154,7 @@ class _Reader:
             value_start=value_start,
             end=end,
             quote=quote,
-            expands=expands,
+            refers=refers,
         ), position
 
     def _key_stop(self, start: int) -> int:

@@ -99,7 +99,7 @@ class _Draft:
         if len(found) > 1:
             lines = ", ".join(str(statement.line) for statement in found)
             self.warnings.append(f"{key} is set more than once (lines {lines}): the last one counts")
-        if last is not None and last.value == value and not last.inherited and not last.expands:
+        if last is not None and last.value == value and not last.inherited and not last.refers:
             self.unchanged.append(key)
             return
         if last is None:

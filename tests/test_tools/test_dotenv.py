@@ -83,12 +83,12 @@ def test_problems_come_with_their_line_and_quote_no_value() -> None:
 def test_statements_know_their_line_and_form() -> None:
     env = parse(b"\xef\xbb\xbf# c\nexport A = 1 # one\nB=\"x\ny\"\nC\nD='$A'\nE=${A}z\n")
     assert env.bom
-    assert [(one.key, one.line, one.quote, one.inherited, one.expands, one.value) for one in env.statements] == [
-        ("A", 2, "", False, False, "1"),
-        ("B", 3, '"', False, False, "x\ny"),
-        ("C", 5, "", True, False, None),
-        ("D", 6, "'", False, False, "$A"),
-        ("E", 7, "", False, True, "1z"),
+    assert [(one.key, one.line, one.quote, one.inherited, one.refers, one.value) for one in env.statements] == [
+        ("A", 2, "", False, (), "1"),
+        ("B", 3, '"', False, (), "x\ny"),
+        ("C", 5, "", True, (), None),
+        ("D", 6, "'", False, (), "$A"),
+        ("E", 7, "", False, ("A",), "1z"),
     ]
 
 

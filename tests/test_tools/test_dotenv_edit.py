@@ -147,7 +147,7 @@ def test_compose_reads_the_new_values_and_all_others_as_before(cases: list[tuple
         assert now.pop("A") == value
         assert now.pop("NEW") == "1"
         assert "K" not in now
-        unrelated = {one.key for one in parse(content).statements if not one.expands}
+        unrelated = {one.key for one in parse(content).statements if not one.refers}
         assert {key: now[key] for key in now if key in unrelated} == {
             key: was[key] for key in was if key in unrelated - {"A", "NEW", "K"}
         }
