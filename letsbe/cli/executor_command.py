@@ -29,6 +29,11 @@ class ExecutorCommand(click.Command):
             self.show_all_flags()
         return super().parse_args(ctx, args)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """A shell wants to know every flag."""
+        self.show_all_flags()
+        return super().shell_complete(ctx, incomplete)
+
     def show_all_flags(self) -> None:
         """Add the flags of the payload's fields."""
         from letsbe.cli.payload_flags import flags

@@ -65,17 +65,27 @@ class LetsbeGroup(click.Group):
             hint = f"Did you mean {close[0]}?" if close else "`letsbe --help` lists the commands."
             raise click.UsageError(f"no command {args[0]!r}. {hint}", ctx) from error
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """Names and options for a shell: like Click's, without importing the command behind every name."""
+        from click.shell_completion import CompletionItem
+
+        names = {**_task_types(), **{name: line for name, (_, line) in COMMANDS.items()}}
+        offered = [CompletionItem(name, help=names[name]) for name in sorted(names) if name.startswith(incomplete)]
+        return [*offered, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Task types and other commands apart, for ``--help``."""
-        from letsbe.executors import executor_class
-
-        summaries = [
-            (command_name(name), (executor_class(name).__doc__ or "").partition("\n")[0]) for name in EXECUTOR_REGISTRY
-        ]
         with formatter.section("Task types"):
-            formatter.write_dl(summaries)
+            formatter.write_dl(list(_task_types().items()))
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in sorted(COMMANDS.items())])
+
+
+def _task_types() -> dict[str, str]:
+    """The subcommand of every task type, with one line of help."""
+    from letsbe.executors import executor_class
+
+    return {command_name(name): (executor_class(name).__doc__ or "").partition("\n")[0] for name in EXECUTOR_REGISTRY}
 
 
 @click.group(cls=LetsbeGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -9,7 +9,9 @@ import click
 from letsbe.cli.options import shared
 
 if TYPE_CHECKING:
-    from letsbe.agent.condition import Condition, Exchange
+    from rich.table import Table
+
+    from letsbe.agent.condition import Condition, Exchange, Task
 
 
 @shared()
@@ -32,7 +34,6 @@ def status(output: str, config: str | None, verbose: int) -> int:
 
 
 def _draw(condition: Condition) -> None:
-    import msgspec
     from rich.text import Text
 
     from letsbe.cli.draw import draw_value
@@ -45,7 +46,7 @@ def _draw(condition: Condition) -> None:
         "orchestrator": _orchestrator(condition),
         "last poll": _exchange(condition.exchange),
         "clock": _clock(condition.clock_skew_s),
-        "outbox": f"{condition.outbox} outcomes to deliver" if condition.outbox else "empty",
+        "outbox": f"{condition.outbox} to deliver" if condition.outbox else "empty",
         "trusted keys": "; ".join(
             f"{key.name} {key.keyid} ({key.source}) for {', '.join(key.executors)}" for key in condition.trusted_keys
         )
@@ -55,11 +56,22 @@ def _draw(condition: Condition) -> None:
     for title, tasks in (("Running", condition.running), ("Waiting", condition.waiting), ("Parked", condition.parked)):
         if tasks:
             screen.print(Text(f"\n{title}", "bold"))
-            rows = [
-                {key: value for key, value in msgspec.structs.asdict(task).items() if value not in ("", None)}
-                for task in tasks
-            ]
-            screen.print(draw_value(rows))
+            screen.print(_tasks(tasks))
+
+
+def _tasks(tasks: list[Task]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
+    for wraps in (False, False, True):
+        table.add_column(no_wrap=not wraps, overflow="fold")
+    for task in tasks:
+        percent = "" if task.percent is None else f"{task.percent} %"
+        pid = "" if task.pid is None else f"pid {task.pid}"
+        told = [f"since {task.since}", f"by {task.origin}", pid, task.step, percent, task.message]
+        table.add_row(task.id, task.type, Text(", ".join(filter(None, told))))
+    return table
 
 
 def _orchestrator(condition: Condition) -> str:
