@@ -31,6 +31,7 @@ class Worker(threading.Thread):
         self.agent = registered(orchestrator)
         self.submitted: list[str] = []
         self.attempts: dict[str, str] = {}
+        self.claimed: set[str] = set()
         self.reported: set[str] = set()
         self.cut_off = 0
         self.last = threading.Event()
@@ -44,19 +45,18 @@ class Worker(threading.Thread):
                 self.submitted.append(self.orchestrator.submit("ECHO", agent=self.agent.agent_id))
             try:
                 for offer in self.agent.offers():
-                    self._claim(offer["task_id"], offer["attempt_id"])
+                    attempt_id = self.attempts.setdefault(offer["task_id"], offer["attempt_id"])
+                    assert attempt_id == offer["attempt_id"], "one task under two attempts"
                 for task_id in self.attempts.keys() - self.reported:
-                    self._report(task_id)
+                    self._see_through(task_id)
             except requests.RequestException:
                 self.cut_off += 1
                 time.sleep(0.01)
 
-    def _claim(self, task_id: str, attempt_id: str) -> None:
-        assert self.attempts.get(task_id, attempt_id) == attempt_id, "one task under two attempts"
-        assert self.agent.claim(task_id, attempt_id).status_code == 200
-        self.attempts[task_id] = attempt_id
-
-    def _report(self, task_id: str) -> None:
+    def _see_through(self, task_id: str) -> None:
+        if task_id not in self.claimed:  # or the answer was lost: a claimed task is not offered again, so ask again
+            assert self.agent.claim(task_id, self.attempts[task_id]).status_code == 200
+            self.claimed.add(task_id)
         answer = self.agent.result(task_id, self.attempts[task_id], outcome(task_id))
         assert answer.status_code == 200, answer.text
         self.reported.add(task_id)
