@@ -19,7 +19,9 @@ MASK = "\uf8ff"
 MIN_SECRET_LENGTH = 6
 
 _SECRET_NAME = re.compile(
-    r"PASS(?!IVE|ENGER|AGE)|PWD|SECRET|TOKEN|KEY(?=$|[_.\-0-9])|CREDENTIAL|DSN|AUTHORIZATION|COOKIE|SALT(?=$|_)", re.I
+    r"PASS(?!IVE|ENGER|AGE)|PWD|(?<![A-Z])PW(?![A-Z])|SECRET|TOKEN|KEY(?=$|[_.\-0-9])|CREDENTIAL|DSN|AUTHORIZATION"
+    r"|COOKIE|SALT(?=$|_)",
+    re.I,
 )
 _ASSIGNMENT = re.compile(
     r"""(?P<name>["']?[A-Za-z_][A-Za-z0-9_.-]*["']?)(?P<gap>\s*[=:]\s*)(?P<value>"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[^\s,;]+)"""
@@ -60,6 +62,7 @@ class Redactor:
 
     def __init__(self) -> None:
         self._values: set[str] = set()
+        self._allowed: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
 
     def meet(self, value: str | Secret) -> None:
@@ -75,6 +78,10 @@ class Redactor:
         for name, value in values.items():
             if is_secret_name(name):
                 self.meet(value)
+
+    def allow(self, value: str) -> None:
+        """Let :meth:`data` give a string of exactly this value as it is: policy and caller agreed to reveal it."""
+        self._allowed.add(value)
 
     def text(self, text: str) -> str:
         """The text with every met value, ``SECRET_NAME=value``, URL password and private key replaced."""
@@ -128,7 +135,7 @@ class Redactor:
         Programs' output and files' content go through :meth:`text` first, where they are read.
         """
         if isinstance(value, str):
-            return self.prose(value)
+            return value if value in self._allowed else self.prose(value)
         if isinstance(value, Secret):
             return REDACTED
         if isinstance(value, Mapping):

@@ -8,7 +8,8 @@ from letsbe.tools.redaction import REDACTED, Redactor, Secret, is_secret_name, u
 @pytest.mark.parametrize(
     "name",
     ["DB_PASSWORD", "MYSQL_ROOT_PASSWORD", "db_pass", "API_KEY", "apiKey", "SECRET_KEY_BASE", "GITHUB_TOKEN",
-     "SENTRY_DSN", "AWS_SECRET_ACCESS_KEY", "credentials", "KEY", "KEY_1", "Authorization", "PWD"],
+     "SENTRY_DSN", "AWS_SECRET_ACCESS_KEY", "credentials", "KEY", "KEY_1", "Authorization", "PWD",
+     "PIHOLE_PW", "pw"],
 )  # fmt: skip
 def test_secret_names(name: str) -> None:
     assert is_secret_name(name)
@@ -88,6 +89,14 @@ def test_data_is_redacted_to_its_depth() -> None:
     redactor.meet_mapping({"DB_PASSWORD": "hunter22", "DB_HOST": "database"})
     data = {"a": ["x hunter22", {"hunter22": 1}], "b": 2, "c": None, "host": "database"}
     assert redactor.data(data) == {"a": [f"x {REDACTED}", {REDACTED: 1}], "b": 2, "c": None, "host": "database"}
+
+
+def test_what_was_allowed_is_given_whole_and_only_whole() -> None:
+    redactor = Redactor()
+    redactor.meet("hunter2!")
+    redactor.allow("postgres://u:hunter2!@db/x")
+    given = redactor.data(["postgres://u:hunter2!@db/x", "see postgres://u:hunter2!@db/x", "hunter2!"])
+    assert given == ["postgres://u:hunter2!@db/x", f"see postgres://u:{REDACTED}@db/x", REDACTED]
 
 
 def test_named_replaces_whatever_stands_under_a_secret_name() -> None:
