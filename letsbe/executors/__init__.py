@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 #: Task type -> ``module:class`` below this package.
 EXECUTOR_REGISTRY: dict[str, str] = {
     "ECHO": "echo:Echo",
+    "FILE_WRITE": "file_write:FileWrite",
+    "SHELL": "shell:Shell",
     "COMPOSITE": "composite:Composite",
 }
 

@@ -4,17 +4,39 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from letsbe import __version__
-from letsbe.executors import base
+from letsbe.errors import LetsbeError
+from letsbe.executors import EXECUTOR_REGISTRY, base, executor_class
 from letsbe.executors.base import BaseExecutor, ExecutionResult
+from letsbe.host import machine
+
+#: What asking one program for its version may take, in seconds.
+PROBE_S = 5.0
 
 
 class Payload(base.Payload, frozen=True):
     """What ECHO takes."""
 
     message: Annotated[str, Meta(description="Text to give back, at most 4 KiB.", max_length=4096)] = ""
+    probe: Annotated[bool, Meta(description="Look which programs are there and which task types could work.")] = False
+
+
+class Program(Struct, kw_only=True):
+    """A program that task types use."""
+
+    name: Annotated[str, Meta(description="docker (the engine), compose, nginx, restic, chromium or apt.")]
+    version: Annotated[str | None, Meta(description="Its version; null when it is not there or does not answer.")]
+    problem: Annotated[str, Meta(description="Why there is no version.")] = ""
+
+
+class Ability(Struct, kw_only=True):
+    """Whether a task type could work here."""
+
+    type: Annotated[str, Meta(description="Task type.")]
+    works: Annotated[bool, Meta(description="All that it needs is there.")]
+    missing: Annotated[list[str], Meta(description="What it needs and is not there.")] = []
 
 
 class Data(base.Data):
@@ -22,6 +44,11 @@ class Data(base.Data):
 
     message: Annotated[str, Meta(description="The text that was sent.")]
     version: Annotated[str, Meta(description="The agent's version.")]
+    host: Annotated[str, Meta(description="The host's name.")]
+    uptime_s: Annotated[int, Meta(description="Seconds since the machine was started.")]
+    programs: Annotated[list[Program] | None, Meta(description="With probe: the programs.")] = None
+    free_bytes: Annotated[dict[str, int] | None, Meta(description="With probe: free disk, by allowed root.")] = None
+    abilities: Annotated[list[Ability] | None, Meta(description="With probe: each task type.")] = None
 
 
 class Echo(BaseExecutor[Payload, Data]):
@@ -33,5 +60,50 @@ class Echo(BaseExecutor[Payload, Data]):
     example = {"message": "hello"}
 
     def execute(self, payload: Payload) -> ExecutionResult[Data]:
-        """Give the message back."""
-        return ExecutionResult(data=Data(message=payload.message, version=__version__))
+        """Give the message back; with ``probe`` look around."""
+        data = Data(message=payload.message, version=__version__, host=machine.hostname(), uptime_s=machine.uptime_s())
+        if payload.probe:
+            data.programs = self._programs()
+            found = {root: machine.free_bytes(root) for root in self.host.files.roots}
+            data.free_bytes = {root: free for root, free in found.items() if free is not None}
+            data.abilities = abilities(data.programs)
+        return ExecutionResult(data=data)
+
+    def _programs(self) -> list[Program]:
+        """Ask all programs at once."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        from letsbe.tools.versions import VERSION_COMMANDS
+
+        with ThreadPoolExecutor(len(VERSION_COMMANDS)) as pool:
+            return list(pool.map(self._program, VERSION_COMMANDS))
+
+    def _program(self, name: str) -> Program:
+        from letsbe.tools.versions import VERSION_COMMANDS, version_in
+
+        executable, arguments = VERSION_COMMANDS[name]
+        path = self.host.processes.which(executable)
+        if path is None:
+            return Program(name=name, version=None, problem=f"{executable} is not installed")
+        try:
+            done = self.host.run([path, *arguments], changes=False, timeout_s=PROBE_S)
+        except LetsbeError as error:
+            return Program(name=name, version=None, problem=error.message)
+        if done.timed_out:
+            return Program(name=name, version=None, problem=f"no answer within {PROBE_S:g} s")
+        text = (done.stdout + b"\n" + done.stderr).decode("utf-8", "replace")
+        version = version_in(text) if done.rc == 0 else None
+        problem = "" if version else self.context.redactor.text(text.strip()[-500:]) or "told no version"
+        return Program(name=name, version=version, problem=problem)
+
+
+def abilities(programs: list[Program]) -> list[Ability]:
+    """What each task type needs, against what is there."""
+    there = {program.name for program in programs if program.version is not None}
+    if machine.is_root():
+        there.add("root")
+    found = []
+    for name in EXECUTOR_REGISTRY:
+        missing = [need for need in executor_class(name).needs if need not in there]
+        found.append(Ability(type=name, works=not missing, missing=missing))
+    return found

@@ -99,6 +99,30 @@ class Files:
             status = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
             return opening.status_of(place.canonical, status)
 
+    def exists(self, path: str) -> bool:
+        """Whether anything is there; a symlink counts as what it leads to."""
+        try:
+            self.stat(path)
+        except LetsbeError as error:
+            if error.code != "file_not_found":
+                raise
+            return False
+        return True
+
+    @contextmanager
+    def directory(self, path: str) -> Iterator[str]:
+        """A directory as a path by which a child process can enter it, whatever happens to its name meanwhile."""
+        with self._place(path) as place, told(path):
+            if place.missing:
+                raise _not_found(path)
+            descriptor = os.open(
+                place.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place.directory
+            )
+        try:
+            yield f"/proc/self/fd/{descriptor}"
+        finally:
+            os.close(descriptor)
+
     def list(self, path: str, max_depth: int, max_entries: int) -> list[FileStat]:
         """What is below a directory, by name, with paths relative to it; symlinks are named, not followed.
 
@@ -190,6 +214,28 @@ class Files:
             sync_directory(place.directory)
             self._done(ticket)
             return change
+
+    @contextmanager
+    def candidate(self, path: str, content: bytes) -> Iterator[str | None]:
+        """The path of a file beside ``path`` that holds content, for a program that is to judge it; gone afterwards.
+
+        None in check mode, and when the directory is not there.
+        """
+        with self._place(path) as place, told(path):
+            if self._overlay is not None or place.missing:
+                yield None
+                return
+            _require_writable(place.directory, os.path.dirname(place.canonical))
+            before = self._read(place, MAX_REPLACED_BYTES)
+            name = replacing.temporary_name(place.name)
+            temporary = os.path.join(os.path.dirname(place.canonical), name)
+            self._announce(place, before, sha256_of(content), temporary)
+            mine = Attributes(mode=0o600, uid=os.geteuid(), gid=os.getegid())
+            try:
+                replacing.write_temporary(place, name, content, mine, None)
+                yield temporary
+            finally:
+                replacing.remove_quietly(place.directory, name)
 
     def restore(self, path: str, before: FileContent | None) -> Change:
         """Put back what a file held, with its mode and owner; None: that there was none."""

@@ -7,6 +7,7 @@ to get away: ignored SIGTERM, called setsid, or forked twice.
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import time
@@ -56,6 +57,7 @@ class Processes:
     def __init__(self, *, check: bool = False, mark: str = "") -> None:
         self._check = check
         self._mark = mark or f"{os.getpid()}-{time.monotonic_ns()}"
+        self._count = itertools.count(1)
 
     def which(self, name: str) -> str | None:
         """The absolute path of a program in :data:`PATH`; None when there is none."""
@@ -64,6 +66,14 @@ class Processes:
             if os.access(path, os.X_OK) and os.path.isfile(path):
                 return path
         return None
+
+    def resolve(self, program: str) -> str | None:
+        """The executable that a name or an absolute path leads to, symlinks followed; None when there is none."""
+        path = program if program.startswith("/") else self.which(program) if "/" not in program else None
+        if path is None:
+            return None
+        real = os.path.realpath(path)
+        return real if os.path.isfile(real) and os.access(real, os.X_OK) else None
 
     def run(
         self,
@@ -88,19 +98,20 @@ class Processes:
             return Completed(argv=list(argv), skipped=True)
         began = time.monotonic()
         adopt_orphans()
-        child = self._start(argv, cwd, bool(stdin), env)
+        mark = f"{self._mark}/{next(self._count)}"
+        child = self._start(argv, cwd, bool(stdin), {**(env or {}), MARK: mark})
         supervised = _Supervised(child, stdin, output_bytes)
         try:
             completed = supervised.wait(began + timeout_s, kill_grace_s, cancelled)
         finally:
-            left = kill_marked(self._mark, child.pid)
+            left = kill_marked(mark, child.pid)
             supervised.close()
         completed.argv = list(argv)
         completed.left_behind = left
         completed.duration_ms = int((time.monotonic() - began) * 1000)
         return completed
 
-    def _start(self, argv: Sequence[str], cwd: str | None, feeds: bool, env: Mapping[str, str] | None) -> Popen[bytes]:
+    def _start(self, argv: Sequence[str], cwd: str | None, feeds: bool, env: Mapping[str, str]) -> Popen[bytes]:
         import subprocess
 
         program = argv[0]
@@ -117,7 +128,7 @@ class Processes:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 cwd=cwd,
-                env={**clean_environment(), **(env or {}), MARK: self._mark},
+                env={**clean_environment(), **env},
                 start_new_session=True,
                 umask=0o022,  # the agent's own 077 is for its state
             )
@@ -267,7 +278,10 @@ def adopt_orphans() -> None:
 
 
 def kill_marked(mark: str, session: int | None = None) -> int:
-    """Kill every process of a run: those that carry its mark, and those of its session; returns how many there were."""
+    """Kill every process that carries a mark, or one that begins with it and a slash, and every process of a session.
+
+    Returns how many there were.
+    """
     found: set[int] = set()
     for _ in range(20):  # one that forks while we look is found the next time
         alive = {pid for pid in _processes() if _belongs(pid, mark, session)}
@@ -301,6 +315,8 @@ def _belongs(pid: int, mark: str, session: int | None) -> bool:
         if session is not None and int(fields[3]) == session:
             return True
         with open(f"/proc/{pid}/environ", "rb") as file:
-            return f"{MARK}={mark}".encode() in file.read().split(b"\0")
+            variables = file.read().split(b"\0")
+        wanted = f"{MARK}={mark}".encode()
+        return any(entry == wanted or entry.startswith(wanted + b"/") for entry in variables)
     except OSError:
         return False  # it has ended, or is not ours to look at

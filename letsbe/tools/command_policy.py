@@ -74,6 +74,13 @@ def find_rule(rules: Sequence[CommandRule], program: str, args: Sequence[str], r
     )
 
 
+def path_arguments(rule: CommandRule, args: Sequence[str]) -> list[str]:
+    """The arguments that a matching rule took as ``<path>``: where they lead must be below a root too."""
+    patterns = [pattern.removesuffix("...") for pattern in rule.args]
+    patterns += patterns[-1:] * (len(args) - len(patterns))
+    return [arg for pattern, arg in zip(patterns, args, strict=False) if pattern == "<path>"]
+
+
 def _matches(rule: CommandRule, args: Sequence[str], roots: Sequence[str]) -> bool:
     patterns = list(rule.args)
     repeated = patterns.pop().removesuffix("...") if patterns and patterns[-1].endswith("...") else None

@@ -1,0 +1,311 @@
+"""FILE_WRITE: give a file its content, safely."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from letsbe.errors import LetsbeError
+from letsbe.executors import base
+from letsbe.executors.base import BaseExecutor, ExecutionResult
+from letsbe.host.accounts import owner_ids, owner_names
+from letsbe.host.files import MAX_REPLACED_BYTES, Change, FileContent
+from letsbe.tools import bind_mounts, content_syntax, nginx_candidate
+from letsbe.tools.diff import unified_diff
+from letsbe.tools.managed_block import with_block
+
+#: Mode of a new file unless `perms` says otherwise: what a container's user must be able to read.
+NEW_FILE_MODE = 0o644
+_DOCKER_S = 10.0
+_VALIDATION_S = 60.0
+
+Path = Annotated[str, Meta(description="Absolute path, under an allowed root.", min_length=1, max_length=4095)]
+
+
+class Payload(base.Payload, frozen=True):
+    """What FILE_WRITE takes."""
+
+    path: Path
+    content: Annotated[
+        Annotated[str, Meta(max_length=5_242_880)] | None,
+        Meta(
+            description="The content as text; this or content_b64. At most limits.file_bytes (5 MiB).",
+            extra={"journal": "digest"},
+        ),
+    ] = None
+    content_b64: Annotated[
+        Annotated[str, Meta(max_length=7_340_032)] | None,
+        Meta(description="The content in base64, for what is no text.", extra={"journal": "digest"}),
+    ] = None
+    mode: Annotated[
+        Literal["overwrite", "append", "block", "create_only"],
+        Meta(
+            description="overwrite: the whole file. append: at its end, each time. block: between two marker comments,"
+            " the rest of the file stays; empty content removes the block. create_only: leave an existing file alone."
+        ),
+    ] = "overwrite"
+    block_id: Annotated[
+        Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] | None,
+        Meta(description="Name of the block, for mode block."),
+    ] = None
+    perms: Annotated[
+        Annotated[str, Meta(pattern=r"^0?[0-7]{3,4}$")] | None,
+        Meta(description="Mode in octal, like 0640; kept when not given, 0644 for a new file."),
+    ] = None
+    owner: Annotated[
+        Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}\$?:[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}\$?$")]
+        | None,
+        Meta(description="user:group, names or numbers; kept when not given."),
+    ] = None
+    if_sha256: Annotated[
+        Annotated[str, Meta(pattern=r"^([0-9a-f]{64}|absent)$")] | None,
+        Meta(description="Write only if the file holds this now (hex), or if there is none (absent)."),
+    ] = None
+    validate: Annotated[
+        Literal["json", "yaml", "compose", "nginx"] | None,
+        Meta(
+            description="Check the content before it counts: json and yaml by themselves, compose by"
+            " `docker compose config`, nginx by `nginx -t` (of a main configuration, or of what belongs into http)."
+        ),
+    ] = None
+    in_place: Annotated[
+        Literal["never", "on_bind"],
+        Meta(
+            description="on_bind: keep the inode when a running container has exactly this file mounted, so that it"
+            " sees the new content at once. Such a write is not atomic."
+        ),
+    ] = "never"
+    make_dirs: Annotated[
+        bool, Meta(description="Make missing parent directories, mode 0755. Undo leaves them, empty.")
+    ] = False
+
+
+class Mounted(Struct, kw_only=True):
+    """A running container that has exactly this file mounted."""
+
+    container: Annotated[str, Meta(description="Its name.")]
+    needs_restart: Annotated[bool, Meta(description="It sees the old content until it is recreated or restarted.")]
+
+
+class Data(base.Data):
+    """What FILE_WRITE gives."""
+
+    path: Annotated[str, Meta(description="The path without symlinks.")]
+    created: Annotated[bool, Meta(description="There was no such file.")]
+    bytes: Annotated[int, Meta(description="Size now.")]
+    sha256_before: Annotated[str | None, Meta(description="SHA-256 of the old content; null when there was none.")]
+    sha256_after: Annotated[str, Meta(description="SHA-256 of the content now.")]
+    perms: Annotated[str, Meta(description="Mode now, in octal.")]
+    owner: Annotated[str, Meta(description="user:group now.")]
+    in_place: Annotated[bool, Meta(description="The inode was kept.")] = False
+    unchanged_because: Annotated[str, Meta(description="Why nothing was written; empty when something was.")] = ""
+    validated: Annotated[str | None, Meta(description="What the content was checked as.")] = None
+    made_dirs: Annotated[tuple[str, ...], Meta(description="Directories that were made.")] = ()
+    bind_mounted_in: Annotated[list[Mounted], Meta(description="Running containers that mount this file.")] = []
+    diff: Annotated[str | None, Meta(description="Unified diff, redacted; with --diff.")] = None
+    diff_truncated: Annotated[bool, Meta(description="The diff was cut at 64 KiB.")] = False
+
+
+class FileWrite(BaseExecutor[Payload, Data]):
+    """Write a file whole, atomically; do nothing when the content is already there.
+
+    The new content is put beside the file, synced and renamed over it, with the old one's owner, mode and attributes.
+    A file of more than 64 MiB is not replaced.
+    """
+
+    type = "FILE_WRITE"
+    changes = True
+    rerun_safe = False  # append would add its content twice
+    example = {"path": "{root}/example.conf", "content": "one\ntwo\n"}
+
+    def locks(self, payload: Payload) -> set[str]:
+        """The file."""
+        return {f"file:{self.host.files.canonical(payload.path)}"}
+
+    def execute(self, payload: Payload) -> ExecutionResult[Data]:
+        """Compose the new content, check it, write it."""
+        body = self._body(payload)
+        files = self.host.files
+        before = files.read_or_none(payload.path, max_bytes=MAX_REPLACED_BYTES)
+        _require_digest(payload, before)
+        if payload.mode == "create_only" and before is not None:
+            return self._left_alone(before)
+        content = _new_content(payload, body, before)
+        warnings: list[str] = []
+        validated = self._validate(payload, content, warnings)
+        mounted = self._mounted(payload, before, content, warnings)
+        made = files.make_parents(payload.path) if payload.make_dirs else ()
+        change = files.write(
+            payload.path,
+            content,
+            perms=_perms(payload, before),
+            owner=owner_ids(payload.owner) if payload.owner else None,
+            in_place=bool(mounted) and payload.in_place == "on_bind",
+            expect=before,
+        )
+        data = self._data(change, before)
+        data.validated, data.made_dirs = validated, made
+        data.bind_mounted_in = [
+            Mounted(container=name, needs_restart=change.changed and not change.in_place) for name in mounted
+        ]
+        if self.context.diff:
+            found = unified_diff(before.content if before else None, content, change.path, self.context.redactor)
+            data.diff, data.diff_truncated = found.text, found.truncated
+        return ExecutionResult(data=data, changed=change.changed, warnings=warnings)
+
+    def _body(self, payload: Payload) -> bytes:
+        if (payload.content is None) == (payload.content_b64 is None):
+            raise _invalid("content", "give either content or content_b64")
+        if (payload.block_id is not None) != (payload.mode == "block"):
+            raise _invalid("block_id", "mode block needs a block_id, and only it takes one")
+        if payload.content is not None:
+            body = payload.content.encode()
+        else:
+            from binascii import Error, a2b_base64
+
+            try:
+                body = a2b_base64(payload.content_b64 or "", strict_mode=True)
+            except Error as error:
+                raise _invalid("content_b64", f"not base64: {error}") from None
+        if len(body) > self.context.rights.file_bytes:
+            raise LetsbeError(
+                "content_too_large",
+                f"{len(body)} bytes of content, at most {self.context.rights.file_bytes} are taken",
+                hint="Append it in parts, or raise limits.file_bytes in the configuration.",
+            )
+        return body
+
+    def _left_alone(self, before: FileContent) -> ExecutionResult[Data]:
+        same = Change(path=before.stat.path, before_sha256=before.sha256, after_sha256=before.sha256, changed=False)
+        data = self._data(same, before)
+        data.unchanged_because = "the file is there, and mode create_only leaves it alone"
+        return ExecutionResult(data=data)
+
+    def _data(self, change: Change, before: FileContent | None) -> Data:
+        now = self.host.files.stat(change.path)
+        return Data(
+            path=change.path,
+            created=before is None,
+            bytes=now.size,
+            sha256_before=change.before_sha256,
+            sha256_after=change.after_sha256 or "",
+            perms=f"{now.mode:04o}",
+            owner=owner_names(now.uid, now.gid),
+            in_place=change.in_place and change.changed,
+            unchanged_because="" if change.changed else "content, mode and owner are there already",
+        )
+
+    def _validate(self, payload: Payload, content: bytes, warnings: list[str]) -> str | None:
+        path = self.host.files.canonical(payload.path)
+        if payload.validate == "json":
+            content_syntax.require_json(content, path)
+        elif payload.validate == "yaml":
+            content_syntax.require_yaml(content, path)
+        elif payload.validate == "compose":
+            self._validate_compose(path, content)
+        elif payload.validate == "nginx" and not self._validate_nginx(path, content):
+            warnings.append("not checked by nginx: it reads the file from disk, and check mode writes nothing")
+            return None
+        return payload.validate
+
+    def _validate_compose(self, path: str, content: bytes) -> None:
+        directory = path.rpartition("/")[0] or "/"
+        content_syntax.require_yaml(content, path)
+        if not content.strip():
+            raise content_syntax.validation_failed(path, "an empty file is no compose file")
+        argv = [self._program("docker"), "compose", "--project-directory", directory, "-f", "-", "config", "--quiet"]
+        done = self.host.run(argv, changes=False, cwd="/", stdin=content, timeout_s=_VALIDATION_S)
+        if done.rc != 0:
+            said = self.context.redactor.text(done.stderr.decode(errors="replace")).strip()
+            if "is not a docker command" in said or "unknown shorthand flag" in said:
+                raise _validator_missing("docker compose", "Install the compose plugin, or write without `validate`.")
+            raise content_syntax.validation_failed(path, said[-2_000:] or "docker compose config failed without a word")
+
+    def _validate_nginx(self, path: str, content: bytes) -> bool:
+        nginx = self._program("nginx")
+        with self.host.files.candidate(path, nginx_candidate.test_document(content)) as candidate:
+            if candidate is None:
+                return False
+            done = self.host.run(
+                nginx_candidate.test_argv(nginx, candidate), changes=False, cwd="/", timeout_s=_VALIDATION_S
+            )
+        if done.rc != 0:
+            stderr = self.context.redactor.text(done.stderr.decode(errors="replace"))
+            raise content_syntax.validation_failed(path, nginx_candidate.first_error(stderr, candidate, path))
+        return True
+
+    def _program(self, name: str) -> str:
+        found = self.host.processes.which(name)
+        if found is None:
+            raise _validator_missing(name, f"Install {name}, or write without `validate`.")
+        return found
+
+    def _mounted(self, payload: Payload, before: FileContent | None, content: bytes, warnings: list[str]) -> list[str]:
+        """Names of the containers that mount exactly this file. A new file, or the same content, is no matter."""
+        if before is None or before.content == content:
+            return []
+        docker = self.host.processes.which("docker")
+        if docker is None:
+            warnings.append("bind mounts not looked at: there is no docker here")
+            return []
+        running = self.host.run(bind_mounts.running_argv(docker), changes=False, timeout_s=_DOCKER_S)
+        if running.rc != 0:
+            warnings.append("bind mounts not looked at: the docker engine does not answer")
+            return []
+        containers = running.stdout.decode().split()
+        if not containers:
+            return []
+        argv = bind_mounts.mounts_argv(docker, containers)
+        shown = self.host.run(argv, changes=False, timeout_s=_DOCKER_S, output_bytes=8 * 1024 * 1024)
+        sources = {payload.path, before.stat.path}
+        return sorted({mount.container for mount in bind_mounts.bind_mounts(shown.stdout) if mount.source in sources})
+
+
+def _new_content(payload: Payload, body: bytes, before: FileContent | None) -> bytes:
+    old = before.content if before else b""
+    if payload.mode == "append":
+        content = old + body
+    elif payload.mode == "block":
+        content = with_block(old, payload.path, payload.block_id or "", body)
+    else:
+        content = body
+    if len(content) > MAX_REPLACED_BYTES:
+        raise LetsbeError(
+            "content_too_large",
+            f"{payload.path} would hold {len(content)} bytes, at most {MAX_REPLACED_BYTES} are written",
+            hint="Rotate or split the file.",
+        )
+    return content
+
+
+def _perms(payload: Payload, before: FileContent | None) -> int | None:
+    if payload.perms is not None:
+        return int(payload.perms, 8)
+    return NEW_FILE_MODE if before is None else None
+
+
+def _require_digest(payload: Payload, before: FileContent | None) -> None:
+    if payload.if_sha256 is None:
+        return
+    found = before.sha256 if before else "absent"
+    if found != payload.if_sha256:
+        raise LetsbeError(
+            "precondition_failed",
+            f"{payload.path} holds {found}, not {payload.if_sha256}",
+            hint="Somebody changed it: read it again, then decide.",
+            details={"sha256": found},
+        )
+
+
+def _validator_missing(name: str, hint: str) -> LetsbeError:
+    return LetsbeError("validator_missing", f"{name} is not installed here; nothing was written", hint=hint)
+
+
+def _invalid(field: str, message: str) -> LetsbeError:
+    return LetsbeError(
+        "invalid_payload",
+        f"{message} - at $.{field}",
+        hint="`letsbe schema FILE_WRITE` shows what it takes.",
+        details={"path": f"$.{field}"},
+    )

@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from letsbe.agent.config import parse
+from letsbe.errors import LetsbeError
+from tests.agents import Agent, program
+
+PYTHON = os.path.realpath(sys.executable)
+SH = os.path.realpath("/bin/sh")
+
+
+def allow(agent: Agent, *rules: dict[str, Any], **shell: Any) -> None:
+    agent.configure(shell={"allow": list(rules), **shell})
+
+
+def script(agent: Agent, text: str, **rule: Any) -> list[str]:
+    """Allow exactly one shell script, and give the argv that runs it."""
+    allow(agent, {"program": SH, "args": ["-c", text], **rule})
+    return [SH, "-c", text]
+
+
+def test_default_rules_let_read(agent: Agent) -> None:
+    outcome = agent.run("SHELL", {"argv": ["uptime"]})
+    assert outcome.success
+    assert outcome.changed is False
+    assert outcome.data["rc"] == 0
+    assert "load average" in outcome.data["stdout"]
+    assert outcome.data["rule"] == "/usr/bin/uptime"
+
+
+def test_defaults_can_be_taken_away(agent: Agent) -> None:
+    agent.configure(shell={"defaults": False})
+    outcome = agent.run("SHELL", {"argv": ["/usr/bin/uptime"]})
+    assert outcome.status == "refused"
+
+
+def test_failure_is_told_with_its_output(agent: Agent) -> None:
+    argv = script(agent, "echo out; echo err >&2; exit 3")
+    outcome = agent.run("SHELL", {"argv": argv})
+    assert outcome.error is not None
+    assert outcome.error.code == "command_failed"
+    assert "exit code 3" in outcome.error.message
+    assert (outcome.data["rc"], outcome.data["stdout"], outcome.data["stderr"]) == (3, "out\n", "err\n")
+    assert outcome.changed is True
+
+
+def test_signal_is_told(agent: Agent) -> None:
+    outcome = agent.run("SHELL", {"argv": script(agent, "kill -SEGV $$")})
+    assert (outcome.data["rc"], outcome.data["signal"]) == (None, "SIGSEGV")
+
+
+def test_grandchildren_that_ignore_sigterm_are_dead_after_the_deadline(agent: Agent) -> None:
+    marker = f"3{os.getpid()}"
+    text = (
+        f'trap "" TERM; (trap "" TERM; sleep {marker}1) & setsid sh -c "trap \'\' TERM; sleep {marker}2" & '
+        f"(setsid sleep {marker}3 >/dev/null 2>&1 &); echo started; sleep {marker}4"
+    )
+    began = time.monotonic()
+    outcome = agent.run("SHELL", {"argv": script(agent, text), "timeout_s": 1})
+    assert outcome.status == "timed_out"
+    assert outcome.data["timed_out"] is True
+    assert outcome.data["stdout"] == "started\n"
+    assert time.monotonic() - began < 30
+    assert running(f"sleep {marker}") == []
+
+
+def test_what_is_left_in_the_background_is_killed_and_told(agent: Agent) -> None:
+    marker = f"4{os.getpid()}"
+    text = f"sleep {marker}1 & (setsid sleep {marker}2 >/dev/null 2>&1 &); echo done"
+    outcome = agent.run("SHELL", {"argv": script(agent, text)})
+    assert outcome.success
+    assert outcome.data["left_behind"] == 2
+    assert "killed" in outcome.warnings[0]
+    assert running(f"sleep {marker}") == []
+
+
+def test_gigabyte_of_output_costs_bounded_memory(agent: Agent) -> None:
+    text = "echo head; head -c 1073741824 /dev/zero | tr '\\0' x; echo; echo tail"
+    argv = script(agent, text)
+    payload = json.dumps({"argv": argv, "max_output": 4096})
+    done = subprocess.run(
+        ["/usr/bin/env", "time", "-f", "%M", *program(), "shell", payload],
+        env=agent.environment(), capture_output=True, check=True,
+    )  # fmt: skip
+    data = json.loads(done.stdout)["data"]
+    assert data["stdout"].startswith("head\nxxx")
+    assert data["stdout"].endswith("xxx\ntail\n")
+    assert len(data["stdout"]) < 4200
+    assert data["truncated"] is True
+    assert data["stdout_cut"] == 1073741824 + len("head\n\ntail\n") - 4096
+    assert int(done.stderr.split()[-1]) < 80 * 1024, "resident kilobytes"
+
+
+def test_standard_input_reaches_it(agent: Agent) -> None:
+    argv = script(agent, "wc -c", stdin=True)
+    outcome = agent.run("SHELL", {"argv": argv, "stdin": "x" * 300_000})
+    assert outcome.data["stdout"].strip() == "300000"
+
+
+def test_environment_is_clean(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD_PRELOAD_TEST", "x")
+    monkeypatch.setenv("PYTHONPATH", "/tmp")
+    monkeypatch.setenv("PATH", "/tmp/evil")
+    outcome = agent.run("SHELL", {"argv": script(agent, "/usr/bin/env; umask; ls /proc/self/fd", env=["COLOUR"]),
+                                  "env": {"COLOUR": "red"}})  # fmt: skip
+    lines = outcome.data["stdout"].splitlines()
+    names = {line.partition("=")[0] for line in lines if "=" in line}
+    assert names <= {
+        "PATH",
+        "HOME",
+        "LANG",
+        "USER",
+        "LOGNAME",
+        "TZ",
+        "LETSBE_RUN",
+        "COLOUR",
+        "PWD",
+        "_",
+        "SHLVL",
+        "OLDPWD",
+    }
+    assert "COLOUR=red" in lines
+    assert "0022" in lines
+    assert set(lines[lines.index("0022") + 1 :]) <= {"0", "1", "2", "3"}
+
+
+def test_guards(agent: Agent) -> None:
+    path = agent.root / "made"
+    argv = script(agent, f"touch {path}")
+    first = agent.run("SHELL", {"argv": argv, "creates": str(path)})
+    second = agent.run("SHELL", {"argv": argv, "creates": str(path)})
+    assert (first.changed, first.data["ran"]) == (True, True)
+    assert (second.changed, second.data["ran"]) == (False, False)
+    path.unlink()
+    third = agent.run("SHELL", {"argv": argv, "removes": str(path)})
+    assert third.data["ran"] is False
+
+
+def test_check_mode_runs_only_what_reads(agent: Agent) -> None:
+    path = agent.root / "made"
+    outcome = agent.run("SHELL", {"argv": script(agent, f"touch {path}")}, check=True)
+    assert (outcome.changed, outcome.data["ran"]) == (True, False)
+    assert not path.exists()
+    assert agent.run("SHELL", {"argv": ["uptime"]}, check=True).data["ran"] is True
+
+
+def test_working_directory_is_below_a_root(agent: Agent) -> None:
+    (agent.root / "sub").mkdir()
+    argv = script(agent, "pwd -P")
+    assert agent.run("SHELL", {"argv": argv, "cwd": f"{agent.root}/sub"}).data["stdout"] == f"{agent.root}/sub\n"
+    for cwd in ("/etc", f"{agent.root}/../..", f"{agent.root}/none"):
+        assert not agent.run("SHELL", {"argv": argv, "cwd": cwd}).success
+
+
+def test_secrets_are_redacted(agent: Agent) -> None:
+    argv = script(agent, "echo $DB_PASSWORD; echo API_KEY=abcdefgh", env=["DB_PASSWORD"])
+    payload = {"argv": argv, "env": {"DB_PASSWORD": "hunter22-long"}}
+    outcome = agent.json("shell", "-", stdin=json.dumps(payload).encode())
+    assert outcome["data"]["stdout"] == "[redacted]\nAPI_KEY=[redacted]\n"
+    text = (agent.state_dir / "state.db").read_bytes() + agent.log_file.read_bytes()
+    assert b"hunter22" not in text
+
+
+def test_command_of_a_killed_agent_is_ended_by_the_next_run(agent: Agent) -> None:
+    marker = f"5{os.getpid()}"
+    argv = script(agent, f"setsid sleep {marker}")
+    child = subprocess.Popen(
+        [*program(), "shell", json.dumps({"argv": argv})], env=agent.environment(), stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    until = time.monotonic() + 20
+    while not running(f"sleep {marker}") and time.monotonic() < until:
+        time.sleep(0.05)
+    os.killpg(child.pid, 9)
+    child.wait()
+    assert running(f"sleep {marker}")
+    runs = agent.json("history")
+    assert running(f"sleep {marker}") == []
+    assert runs[0]["outcome"]["status"] == "interrupted"
+    assert "still running and were killed" in runs[0]["outcome"]["error"]["message"]
+
+
+#: Argument lists that must not run under the rules of :func:`hostile_rules`; each would make the canary if it did.
+# ruff: noqa: E501 - a table
+def hostile(canary: Path, root: Path) -> list[list[str]]:
+    touch = f"touch {canary}"
+    inside = str(root / "notes.txt")
+    return [
+        [touch], ["sh", "-c", touch], ["/bin/sh", "-c", touch], ["bash", "-c", touch], ["/bin/bash", "-c", touch],
+        ["dash", "-c", touch], ["env", "touch", str(canary)], ["/usr/bin/env", "-S", touch], ["env", "-i", "sh", "-c", touch],
+        ["touch", str(canary)], ["/usr/bin/touch", str(canary)], ["nice", "touch", str(canary)], ["nohup", "touch", str(canary)],
+        ["timeout", "5", "touch", str(canary)], ["setsid", "touch", str(canary)], ["stdbuf", "-o0", "touch", str(canary)],
+        ["xargs", "touch", str(canary)], ["find", str(root), "-exec", "touch", str(canary), ";"],
+        ["find", str(root), "-execdir", "touch", str(canary), ";"], ["find", str(root), "-ok", "touch", str(canary), ";"],
+        ["find", str(root), "-fprint", str(canary)], ["find", str(root), "-fls", str(canary)], ["find", str(root), "-delete"],
+        ["tar", "-cf", "/dev/null", "--checkpoint=1", f"--checkpoint-action=exec={touch}", inside],
+        ["tar", "xf", inside, f"--to-command={touch}"], ["tar", "-cf", str(canary), inside],
+        ["git", "-c", f"core.pager={touch}", "log"], ["git", "-c", f"alias.x=!{touch}", "x"],
+        ["git", f"--exec-path={root}", "status"], ["docker", "exec", "x", "touch", str(canary)],
+        ["docker", "run", "-v", "/:/h", "x", "touch", f"/h{canary}"], ["docker", "-H", "tcp://127.0.0.1:1", "ps"],
+        ["python3", "-c", f"open({str(canary)!r}, 'w')"], ["perl", "-e", f"open(F, '>{canary}')"],
+        ["awk", f'BEGIN {{ system("{touch}") }}'], ["gawk", f'BEGIN {{ print > "{canary}" }}'],
+        ["sed", "-n", f"1e {touch}", inside], ["sed", f"w {canary}", inside], ["tee", str(canary)],
+        ["dd", f"of={canary}"], ["cp", inside, str(canary)], ["mv", inside, str(canary)], ["ln", "-s", inside, str(canary)],
+        ["install", inside, str(canary)], ["rsync", "-e", touch, inside, "x:"], ["ssh", f"-oProxyCommand={touch}", "x"],
+        ["scp", f"-oProxyCommand={touch}", inside, "x:"], ["vi", "-c", f":!{touch}"], ["less", inside], ["man", "-P", touch, "ls"],
+        ["watch", touch], ["script", "-c", touch], ["strace", "touch", str(canary)], ["nsenter", "-t", "1", "-m", "touch"],
+        ["unshare", "touch", str(canary)], ["chroot", "/", "touch", str(canary)], ["sudo", "touch", str(canary)],
+        ["su", "-c", touch], ["systemd-run", "touch", str(canary)], ["crontab", inside], ["at", "now"],
+        ["sort", "-o", str(canary), inside], ["sort", f"--compress-program={touch}", inside], ["split", f"--filter={touch}", inside],
+        ["curl", "-o", str(canary), "file:///etc/passwd"], ["wget", "-O", str(canary), "http://127.0.0.1:1/"],
+        ["busybox", "touch", str(canary)], ["make", "-f", inside], ["openssl", "enc", "-out", str(canary)],
+        ["tail", "-n", "5", "/etc/shadow"], ["tail", "-n", "5", f"{root}/../../etc/shadow"], ["tail", "-n", "-5", inside],
+        ["tail", "-n", "5", inside, "--follow"], ["tail", "-n", "5"], ["tail", "-f", inside], ["tail", "-n", "5;", inside],
+        ["tail", "-n", "5", "-"], ["tail", "-n", "5", f"--pid=1\n{inside}"], ["tail", "-n", "5", "notes.txt"],
+        ["df", "-h", "/"], ["df", "--output=source"], ["df", "-h;", touch], ["date", "-s", "2020-01-01"],
+        ["date", "--set=2020-01-01"], ["hostname", "evil"], ["uname", "-a", "-r"], ["ps", "aux", "ww"], ["free", "-s", "1"],
+        ["uptime", "&&", touch], ["uptime", "|", "sh"], ["uptime\n" + touch], ["uptime;" + touch], ["$(" + touch + ")"],
+        ["`" + touch + "`"], ["./uptime"], ["../usr/bin/uptime"], ["/usr/bin/../bin/touch", str(canary)], [str(root / "uptime")],
+        ["~/uptime"], [""], [" uptime"], ["/usr/bin/uptime "], ["uptime", ""], ["/proc/self/exe", "-c", touch],
+        ["/dev/stdin"], ["/lib64/ld-linux-x86-64.so.2", "/usr/bin/touch", str(canary)],
+    ]  # fmt: skip
+
+
+def test_path_that_leads_out_of_the_root_is_refused(agent: Agent) -> None:
+    (agent.root / "way-out").symlink_to("/etc/passwd")
+    allow(agent, {"program": os.path.realpath("/usr/bin/tail"), "args": ["-n", "<int>", "<path>"]})
+    outcome = agent.run("SHELL", {"argv": ["tail", "-n", "1", f"{agent.root}/way-out"]})
+    assert outcome.status == "refused"
+    assert "stdout" not in outcome.data
+
+
+def test_nothing_runs_that_policy_does_not_allow(agent: Agent) -> None:
+    (agent.root / "notes.txt").write_text("one\n")
+    canary = agent.base / "canary"
+    fake = agent.root / "uptime"
+    fake.write_text(f"#!/bin/sh\ntouch {canary}\n")
+    fake.chmod(0o755)
+    allow(agent, {"program": os.path.realpath("/usr/bin/tail"), "args": ["-n", "<int>", "<path>"], "changes": False})
+    assert agent.run("SHELL", {"argv": ["tail", "-n", "5", f"{agent.root}/notes.txt"]}).success
+    cases = hostile(canary, agent.root)
+    assert len(cases) >= 100
+    for argv in cases:
+        outcome = agent.run("SHELL", {"argv": argv})
+        assert not outcome.success, argv
+        assert outcome.error is not None
+        assert outcome.error.code in ("command_refused", "program_missing"), (argv, outcome.error)
+        assert outcome.error.hint
+        assert not canary.exists(), argv
+        assert "rc" not in outcome.data
+
+
+@pytest.mark.parametrize(
+    "name", ["LD_PRELOAD", "PATH", "BASH_ENV", "PYTHONPATH", "GIT_SSH_COMMAND", "PAGER", "LETSBE_RUN"]
+)
+def test_variables_that_inject_code_can_not_be_allowed(name: str) -> None:
+    source = f"shell: {{allow: [{{program: /usr/bin/df, env: [{name}]}}]}}"
+    with pytest.raises(LetsbeError, match="can inject code"):
+        parse(source.encode(), "letsbe.yml")
+
+
+def test_variable_that_no_rule_names_is_refused(agent: Agent) -> None:
+    outcome = agent.run("SHELL", {"argv": ["uptime"], "env": {"LD_PRELOAD": "/tmp/x.so"}})
+    assert outcome.error is not None
+    assert outcome.error.code == "command_refused"
+
+
+@pytest.mark.parametrize(
+    ("rule", "complaint"),
+    [
+        ("{program: /usr/bin/find, args: ['<path>']}", "can start other programs"),
+        ("{program: /usr/bin/python3.11, args: ['<path>']}", "can start other programs"),
+        ("{program: /usr/bin/tar, args: ['<path>...']}", "can start other programs"),
+        ("{program: /usr/bin/tail, args: ['<file>']}", "unknown placeholder <file>"),
+        ("{program: /usr/bin/tail, args: ['<path>...', '-f']}", "may only stand last"),
+        ("{program: tail}", "matching regex"),
+        ("{program: /usr/bin/tail, arg: []}", "unknown key"),
+    ],
+)
+def test_rules_that_can_not_stand(rule: str, complaint: str) -> None:
+    with pytest.raises(LetsbeError, match=complaint):
+        parse(f"shell: {{allow: [{rule}]}}".encode(), "letsbe.yml")
+
+
+def running(command: str) -> list[str]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                state = (entry / "stat").read_text().rpartition(") ")[2][0]
+            except OSError:
+                continue
+            if words.startswith(command) and state != "Z":
+                found.append(words)
+    return found
