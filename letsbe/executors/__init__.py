@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 EXECUTOR_REGISTRY: dict[str, str] = {
     "ECHO": "echo:Echo",
     "FILE_WRITE": "file_write:FileWrite",
-    "FILE_WRITE": "file_write:FileWrite",
     "SHELL": "shell:Shell",
     "COMPOSITE": "composite:Composite",
 }
