@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import time
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,9 @@ from letsbe.errors import LetsbeError, fate
 from letsbe.orchestrator.cli_options import home_option, output_option
 from letsbe.orchestrator.output import draw_fields, draw_outcome, draw_table, is_text, write_json
 from letsbe.protocol import Outcome
+
+if TYPE_CHECKING:
+    from letsbe.orchestrator.submission import Order
 
 _STATES = ("waiting", "offered", "claimed", "lapsed", "finished", "cancelled", "expired")
 
@@ -49,7 +53,6 @@ def submit(
     timed out (the waiting included), and so on.
     """
     from letsbe.orchestrator import submission
-    from letsbe.orchestrator.home import open_home
     from letsbe.orchestrator.times import parse_moment, parse_span
 
     now = time.time()
@@ -66,19 +69,7 @@ def submit(
         check=check,
         requested_by=_user() if requested_by is None else requested_by,
     )
-    opened = open_home(home)
-    store = opened.store()
-    submitted = submission.submit(opened, store, order)
-    task_id = submitted.task.task_id
-    if not submitted.known:
-        click.echo(f"warning: the agent did not name {order.type} when it registered", err=True)
-    if wait is not None:
-        return _emit(submission.await_outcome(store, task_id, wait), output)
-    if output == "json":
-        write_json({"task_id": task_id, "agent_id": submitted.task.agent_id})
-    else:
-        click.echo(task_id)
-    return 0
+    return _submit(home, order, wait, output)
 
 
 @click.command()
@@ -158,6 +149,25 @@ def cancel(task: str, home: str, output: str) -> None:
     if state == machine.State.CANCELLED:
         return click.echo("cancelled")
     return click.echo(f"the task is {state}: its agent is told at its next poll, and its outcome tells the end")
+
+
+def _submit(home: str, order: Order, wait: float | None, output: str) -> int:
+    from letsbe.orchestrator import submission
+    from letsbe.orchestrator.home import open_home
+
+    opened = open_home(home)
+    store = opened.store()
+    submitted = submission.submit(opened, store, order)
+    task_id = submitted.task.task_id
+    if not submitted.known:
+        click.echo(f"warning: the agent did not name {order.type} when it registered", err=True)
+    if wait is not None:
+        return _emit(submission.await_outcome(store, task_id, wait), output)
+    if output == "json":
+        write_json({"task_id": task_id, "agent_id": submitted.task.agent_id})
+    else:
+        click.echo(task_id)
+    return 0
 
 
 def _emit(outcome: Outcome, output: str) -> int:

@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 import requests
 
+from letsbe.orchestrator.views import list_tasks
 from letsbe.protocol import epoch
 from tests.orchestrator_fixture import ROOT, Orchestrator
 from tests.test_orchestrator.fake_agent import FakeAgent, outcome, registered
@@ -232,6 +234,33 @@ def test_waiting_ends_with_124_and_the_task_goes_on(home: Orchestrator) -> None:
     assert (done.returncode, done.stdout) == (124, "")
     (task,) = json.loads(home.run("tasks").stdout)
     assert f"task {task['task_id']} is waiting after 0.2 s" in done.stderr
+
+
+def test_waiting_for_a_task_that_expires_ends_with_1(home: Orchestrator) -> None:
+    add_agent(home)
+    done = home.run("submit", "ECHO", "{}", "--agent", "web-1", "--expires", "1s", "--wait", "20")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "expired before the agent took it" in done.stderr
+
+
+def test_waiting_for_a_task_that_is_cancelled_ends_with_130(home: Orchestrator) -> None:
+    agent_id = add_agent(home)
+
+    def cancel() -> None:
+        while True:
+            with home.store.read() as connection:
+                found = list_tasks(connection, agent_id=agent_id)
+            if found:
+                home.cancel(found[0].task_id)
+                return
+            time.sleep(0.02)
+
+    canceller = threading.Thread(target=cancel)
+    canceller.start()
+    done = home.run("submit", "ECHO", "{}", "--agent", "web-1", "--wait", "20")
+    canceller.join()
+    assert (done.returncode, done.stdout) == (130, "")
+    assert "was cancelled before the agent took it" in done.stderr
 
 
 def error(code: str) -> dict[str, object]:

@@ -19,6 +19,7 @@ from letsbe.orchestrator.bootstrap import initialise
 from letsbe.orchestrator.times import ago, parse_moment, parse_span
 from letsbe.protocol import Task, epoch, new_id
 from tests.orchestrator_fixture import Orchestrator
+from tests.test_orchestrator.fake_agent import registered
 
 
 def names(home: Orchestrator) -> list[str]:
@@ -95,6 +96,15 @@ def test_a_signing_key_that_is_kept_elsewhere_is_not_replaced(home: Orchestrator
     (home.path / "signing.key").unlink()
     assert initialise(str(home.path)).made == []
     assert not (home.path / "signing.key").exists()
+
+
+def test_serving_needs_no_private_signing_key(home: Orchestrator) -> None:
+    (home.path / "signing.key").unlink()
+    home.start()
+    assert registered(home).poll().status_code == 200
+    done = home.run("submit", "ECHO", "{}", "--agent", "web-1")
+    assert done.returncode == 1
+    assert "signing.key: " in done.stderr
 
 
 def test_an_envelope_follows_dsse() -> None:
