@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from typing import NoReturn
 
 #: The first file that is unpacked. It marks a directory as letsbe's own, and its lock says that the agent lives.
 MARKER = ".letsbe"
@@ -79,6 +80,29 @@ def hold_unpack_dir() -> None:
         os.lockf(_held, os.F_TLOCK, 0)
     except OSError:  # somebody removed it meanwhile, or an ancestor that shares the directory holds it: both are theirs
         return
+
+
+def leave(code: int | str | None) -> NoReturn:
+    """End the built file's process as ``sys.exit(code)`` would, without dismantling the interpreter.
+
+    Freeing every module and object takes 10 ms, a sixth of ``letsbe echo``, and the process ends anyway. What others
+    registered for the end runs, and what was written is flushed.
+    """
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+    status = 0 if code is None else code if isinstance(code, int) else 1
+    threading = sys.modules.get("threading")
+    if threading is not None:
+        threading._shutdown()  # joins threads, as the interpreter does first
+    import atexit
+
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            status = status or 120  # as the interpreter has it for output that was lost
+    os._exit(status & 0xFF)
 
 
 def sweep_orphans() -> list[str]:

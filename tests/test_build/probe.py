@@ -5,6 +5,7 @@ probe.py import                import what is packed; print what fails
 probe.py sweep                 remove orphans; print them
 probe.py hold                  print the unpack directory, then wait for standard input's end
 probe.py unpack NAME TARGET    unpack a cold entry
+probe.py leave CODE            end with a thread and an exit function still to run
 probe.py certificates          print the file of certificates that requests uses
 """
 
@@ -60,6 +61,23 @@ def report_at_exit() -> None:
     sys.stderr.buffer.write(msgspec.json.encode(seen))  # msgspec, since json would be one more module
 
 
+def end(code: str) -> None:
+    """Leave as the agent does, in the middle of things."""
+    import threading
+    import time
+
+    from letsbe.frozen import leave
+
+    def write_late() -> None:
+        time.sleep(0.2)
+        print("thread", flush=True)
+
+    threading.Thread(target=write_late).start()
+    atexit.register(print, "exit function")
+    print("main")
+    leave(int(code) if code.isdigit() else code)
+
+
 def main() -> None:
     """Do what the first argument says."""
     mode, arguments = sys.argv[1], sys.argv[2:]
@@ -84,6 +102,8 @@ def main() -> None:
         from letsbe.frozen.archive import Archive
 
         Archive().unpack(*arguments)
+    elif mode == "leave":
+        end(arguments[0])
     elif mode == "certificates":
         from requests.utils import DEFAULT_CA_BUNDLE_PATH
 

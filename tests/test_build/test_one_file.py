@@ -150,3 +150,25 @@ def test_a_program_started_by_shell_has_the_callers_library_path(
     assert "_MEI" not in json.dumps(seen)
     assert not [name for name in seen if name.startswith("_PYI")]
     assert seen.get("LD_LIBRARY_PATH") in {None, given}
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(["--version"], 0), (["no-such-command"], 2), (["echo", "{"], 2), (["echo", '{"mesage": ""}'], 2)],
+    ids=["good", "bad usage", "bad JSON", "bad payload"],
+)
+def test_exit_codes_pass_through_both_processes(words: list[str], code: int, letsbe_binary: Path) -> None:
+    assert subprocess.run([letsbe_binary, *words], capture_output=True).returncode == code
+
+
+@pytest.mark.parametrize(("code", "status"), [("0", 0), ("7", 7), ("a sentence", 1)])
+def test_leaving_runs_what_waits_for_the_end(code: str, status: int, probe: Path) -> None:
+    done = run_probe(probe, "leave", code)
+    assert sorted(done.stdout.splitlines()) == ["exit function", "main", "thread"]
+    assert done.stderr.splitlines() == ([code] if status == 1 else [])
+    assert done.returncode == status
+
+
+def test_output_that_is_lost_is_no_success(letsbe_binary: Path) -> None:
+    with open("/dev/full", "w") as full:
+        assert subprocess.run([letsbe_binary, "echo", "{}"], stdout=full, stderr=subprocess.PIPE).returncode != 0
