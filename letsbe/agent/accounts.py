@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
-
 from msgspec import Struct
 
 from letsbe.agent.convergence import Convergence
-from letsbe.agent.layout import STATE_DIR, USER, tmpdir
+from letsbe.agent.layout import STATE_DIR, USER
 from letsbe.errors import LetsbeError
-from letsbe.frozen import child_environment, unpack_dir
 from letsbe.host.processes import Processes
 
 #: Its members may talk to the Docker engine, which makes them as powerful as root.
@@ -41,16 +37,6 @@ def find(machine: Convergence, name: str) -> Account | None:
     return Account(name, int(fields[2]), int(fields[3])) if len(fields) > 3 else None
 
 
-def of_uid(uid: int) -> str:
-    """The name of a user id, the number itself when it has none."""
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
 def ensure(machine: Convergence, name: str) -> Account | None:
     """The user to run as: root, or the ``letsbe`` user, in the docker group when there is one.
 
@@ -70,29 +56,6 @@ def ensure(machine: Convergence, name: str) -> Account | None:
     if docker and USER not in docker[-1].split(","):
         machine.run(_membership(machine), f"{USER} into the group {DOCKER_GROUP}", hint=_BY_HAND)
     return account
-
-
-def act_as_owner(state_dir: str) -> None:
-    """When root looks after an agent that runs as another user: go on as that user.
-
-    So what is seen is what the agent sees, and no file of root's is left in its state directory. The built file starts
-    anew, since root's unpacked files are closed to that user.
-    """
-    try:
-        found = os.stat(state_dir)
-    except OSError:
-        return
-    if os.geteuid() != 0 or found.st_uid == 0:
-        return
-    os.initgroups(of_uid(found.st_uid), found.st_gid)
-    os.setgid(found.st_gid)
-    os.setuid(found.st_uid)
-    if unpack_dir() is not None:
-        environment = child_environment(os.environ)
-        temporary = tmpdir(state_dir)
-        if os.access(temporary, os.W_OK):
-            environment["TMPDIR"] = temporary
-        os.execve(sys.executable, [sys.executable, *sys.argv[1:]], environment)  # noqa: S606
 
 
 def _creation(machine: Convergence) -> list[str]:

@@ -30,7 +30,7 @@ def uninstall(machine: Convergence, *, purge: bool) -> Installed:
     scheduling.remove_units(machine, "uninstalled")
     if purge:
         _purge(machine, config)
-    if os.path.lexists(machine.path(layout.BINARY)):
+    if _is_built_file(machine):
         machine.note(layout.BINARY, "remove", "the program")
     return Installed(changed=machine.changed, check=machine.check, actions=machine.actions)
 
@@ -39,12 +39,15 @@ def remove_binary(machine: Convergence) -> None:
     """The end of :func:`uninstall`."""
     path = machine.path(layout.BINARY)
     try:
-        if not machine.check:
+        if not machine.check and _is_built_file(machine):
             os.unlink(path)
-    except FileNotFoundError:
-        return
     except OSError as error:
         raise unusable(path, error) from error
+
+
+def _is_built_file(machine: Convergence) -> bool:
+    """Whether install put the program there: a script of that name belongs to pip or to somebody else."""
+    return (machine.read(layout.BINARY, most=4) or b"") == b"\x7fELF"
 
 
 def _purge(machine: Convergence, config: Config) -> None:

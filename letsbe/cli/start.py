@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from letsbe.agent import log
 from letsbe.agent.config import Config, load
+from letsbe.agent.owner import act_as_owner
 
 
 def start(config_file: str | None, verbose: int) -> Config:
-    """Load the configuration and point the log where it says."""
+    """Load the configuration, become the agent's user if that is not root, and point the log where it says."""
     config = load(config_file)
+    act_as_owner(config.state_dir)
     log.configure(file=config.log.file, level=config.log.level, verbose=verbose)
     return config

@@ -18,13 +18,11 @@ if TYPE_CHECKING:
 @click.command()
 def status(output: str, config: str | None, verbose: int) -> int:
     """Show the agent's state: identity, last poll, outbox, running and waiting tasks, trusted keys."""
-    from letsbe.agent.accounts import act_as_owner
     from letsbe.agent.condition import examine
     from letsbe.cli.output import is_text, write_json
     from letsbe.cli.start import start
 
     settings = start(config, verbose)
-    act_as_owner(settings.state_dir)
     condition = examine(settings)
     if is_text(output):
         _draw(condition)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 import time
 
-from letsbe.agent import accounts
 from letsbe.agent.checkup import machine, network, programs, standing, storage
 from letsbe.agent.checkup.finding import Check, Finding, fail, ok
 from letsbe.agent.config import Config, config_path, load
+from letsbe.agent.owner import act_as_owner
 from letsbe.errors import LetsbeError
 
 #: What a check may take; they run side by side, so the whole takes hardly longer.
@@ -44,7 +44,7 @@ def examine(config_file: str | None = None) -> list[Finding]:
     except LetsbeError as error:
         found = [fail("configuration", error.message, error.hint)]
         return found + _run({name: _CHECKS[name] for name in _WITHOUT_CONFIG}, Config())
-    accounts.act_as_owner(config.state_dir)
+    act_as_owner(config.state_dir)
     return [_configuration(path), *_run(_CHECKS, config)]
 
 
