@@ -125,15 +125,23 @@ def errors_page() -> str:
 
 
 def raised_codes() -> Iterator[tuple[str, str]]:
-    """(module, code) of every ``LetsbeError("code", ...)`` in the agent's code."""
+    """(module, code) of every error that the agent's code makes with a literal code."""
     for path in sorted((ROOT / "letsbe").rglob("*.py")):
         if "orchestrator" in path.parts:
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "LetsbeError" and node.args:
-                first = node.args[0]
-                if isinstance(first, ast.Constant) and isinstance(first.value, str):
-                    yield ".".join(path.relative_to(ROOT / "letsbe").with_suffix("").parts), first.value
+        module = ".".join(path.relative_to(ROOT / "letsbe").with_suffix("").parts)
+        calls = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+        yield from ((module, code) for call in calls if (code := _code_in(call)) is not None)
+
+
+def _code_in(call: ast.Call) -> str | None:
+    """The code in ``LetsbeError("code", ...)``, ``ErrorInfo(code="code")`` or a subclass's ``super().__init__``."""
+    words = {"LetsbeError": call.args[:1], "ErrorInfo": [word.value for word in call.keywords if word.arg == "code"]}
+    named = words.get(getattr(call.func, "id", ""), [])
+    if isinstance(call.func, ast.Attribute) and ast.unparse(call.func) == "super().__init__":
+        named = call.args[:1]
+    value = getattr(named[0], "value", None) if named else None
+    return value if isinstance(value, str) else None
 
 
 def _rows(schema: dict[str, Any], definitions: dict[str, Any], prefix: str, default: Any) -> Iterator[str]:
