@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 EXECUTOR_REGISTRY: dict[str, str] = {
     "ECHO": "echo:Echo",
     "FILE_WRITE": "file_write:FileWrite",
+    "FILE_INSPECT": "file_inspect:FileInspect",
     "SHELL": "shell:Shell",
     "COMPOSITE": "composite:Composite",
 }

@@ -13,7 +13,10 @@ from letsbe.host.accounts import owner_ids, owner_names
 from letsbe.host.files import MAX_REPLACED_BYTES, Change, FileContent
 from letsbe.tools import bind_mounts, content_syntax, nginx_candidate
 from letsbe.tools.diff import unified_diff
+from letsbe.tools.dotenv import parse
+from letsbe.tools.env_names import is_env_name
 from letsbe.tools.managed_block import with_block
+from letsbe.tools.secret_values import meet_secrets
 
 #: Mode of a new file unless `perms` says otherwise: what a container's user must be able to read.
 NEW_FILE_MODE = 0o644
@@ -150,9 +153,16 @@ class FileWrite(BaseExecutor[Payload, Data]):
             Mounted(container=name, needs_restart=change.changed and not change.in_place) for name in mounted
         ]
         if self.context.diff:
-            found = unified_diff(before.content if before else None, content, change.path, self.context.redactor)
-            data.diff, data.diff_truncated = found.text, found.truncated
+            self._add_diff(data, before.content if before else None, content)
         return ExecutionResult(data=data, changed=change.changed, warnings=warnings)
+
+    def _add_diff(self, data: Data, before: bytes | None, content: bytes) -> None:
+        redactor = self.context.redactor
+        if is_env_name(data.path.rpartition("/")[2]):
+            for text in (before or b"", content):
+                meet_secrets(redactor, parse(text).values)
+        found = unified_diff(before, content, data.path, redactor)
+        data.diff, data.diff_truncated = found.text, found.truncated
 
     def _body(self, payload: Payload) -> bytes:
         if (payload.content is None) == (payload.content_b64 is None):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from letsbe.errors import LetsbeError
 
 
@@ -11,6 +13,7 @@ def owner_ids(owner: str) -> tuple[int, int]:
     return _user_id(user), _group_id(group)
 
 
+@lru_cache(maxsize=1024)
 def owner_names(uid: int, gid: int) -> str:
     """``user:group``, numbers where there is no name."""
     import grp

@@ -30,3 +30,14 @@ class OpenFile:
             offset += len(chunk)
             count -= len(chunk)
         return b"".join(parts)
+
+    def sha256(self) -> str:
+        """SHA-256 of the whole file, in hex."""
+        from hashlib import sha256
+
+        digest = sha256()
+        offset = 0
+        while chunk := self.pread(offset, 1 << 20):
+            digest.update(chunk)
+            offset += len(chunk)
+        return digest.hexdigest()
