@@ -1,4 +1,4 @@
-"""Once a day: drop what is past its bounds. What a killed run left in the temporary directory: at every chance."""
+"""What every run that opens the journal does first: settle crashed runs, sweep, and once a day drop what is old."""
 
 from __future__ import annotations
 
@@ -6,22 +6,27 @@ import os
 import time
 
 from letsbe import frozen
-from letsbe.agent import undo
 from letsbe.agent.config import Config
 from letsbe.agent.journal import Journal
-from letsbe.agent.locks import Locks
 
 EVERY_S = 86_400
 _FACT = "tidied_at"
 
 
 def tidy(config: Config, journal: Journal) -> None:
-    """Sweep unpack directories, and daily the journal, snapshots, lock files and temporary files of the state."""
+    """Settle crashed runs, sweep unpack directories; daily journal, snapshots, lock files and temporary files."""
     frozen.sweep_orphans()
+    if journal.in_state("started", 1):
+        from letsbe.agent.recovery import recover
+
+        recover(config, journal)
     last = float(journal.fact(_FACT) or 0)
     if 0 <= time.time() - last < EVERY_S:
         return
     journal.remember(_FACT, str(time.time()))
+    from letsbe.agent import undo
+    from letsbe.agent.locks import Locks
+
     journal.prune()
     undo.prune(config.state_dir)
     Locks(config.state_dir).sweep()

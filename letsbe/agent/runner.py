@@ -191,11 +191,9 @@ class Runner:
     def _open_journal(self) -> Iterator[Journal]:
         from letsbe.agent.housekeeping import tidy
         from letsbe.agent.journal import Journal
-        from letsbe.agent.recovery import recover
 
         journal = Journal(self.config.state_dir)
         try:
-            recover(self.config, journal)
             tidy(self.config, journal)
             yield journal
         finally:

@@ -14,7 +14,6 @@ from letsbe.agent import trust
 from letsbe.agent.caller import Caller
 from letsbe.agent.client import Client
 from letsbe.agent.config import Config
-from letsbe.agent.identity import Identity
 from letsbe.agent.inbox import Inbox
 from letsbe.agent.journal import Journal, Run
 from letsbe.agent.locks import Locks, holder_now
@@ -35,14 +34,11 @@ LOCK_WAIT_S = 20.0
 class Worker:
     """The work phase of one poll."""
 
-    def __init__(
-        self, config: Config, journal: Journal, client: Client, me: Identity, polled: Polled, begun: float
-    ) -> None:
+    def __init__(self, config: Config, journal: Journal, client: Client, polled: Polled, begun: float) -> None:
         self.config = config
         self._journal = journal
         self._outbox = Outbox(journal, client, MAX_RESULT_BYTES)
         self._inbox = Inbox(config.state_dir)
-        self._me = me
         self._polled = polled
         self._begun = begun
 

@@ -254,9 +254,7 @@ class TestFailures:
 
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Other)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        identity_file = enrolled.state_dir / "identity.json"
-        url = f"http://127.0.0.1:{server.server_port}"
-        identity_file.write_text(json.dumps({**json.loads(identity_file.read_bytes()), "url": url}))
+        enrolled.configure(orchestrator={"url": f"http://127.0.0.1:{server.server_port}"})
         try:
             done = enrolled.cli("poll")
         finally:

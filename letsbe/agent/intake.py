@@ -1,0 +1,115 @@
+"""The intake: tasks that the orchestrator offered, journaled, believed, claimed, or cancelled."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable
+
+import msgspec
+
+from letsbe.agent import trust
+from letsbe.agent.caller import Caller
+from letsbe.agent.client import Client, RefusedByOrchestrator
+from letsbe.agent.config import Config
+from letsbe.agent.identity import Identity
+from letsbe.agent.inbox import Inbox
+from letsbe.agent.journal import Journal, Run
+from letsbe.agent.log import bind, logger
+from letsbe.agent.outbox import Outbox
+from letsbe.agent.runner import Stopwatch
+from letsbe.errors import LetsbeError
+from letsbe.protocol import TaskOffer
+
+
+class Intake:
+    """Takes up what one answer of the orchestrator brought."""
+
+    def __init__(self, config: Config, journal: Journal, me: Identity) -> None:
+        self.config = config
+        self._journal = journal
+        self._me = me
+        self._inbox = Inbox(config.state_dir)
+
+    def receive(self, offers: Iterable[TaskOffer], server_now: float) -> None:
+        """Journal offered tasks, before any is claimed."""
+        for offer in offers:
+            bind(task_id=offer.task_id)
+            self._receive(offer, server_now)
+        bind(task_id=None)
+
+    def _receive(self, offer: TaskOffer, server_now: float) -> None:
+        """Journal an offered task; one that is not believed is finished at once, with the reason."""
+        known = self._journal.get(offer.task_id)
+        if known is not None:
+            if known.attempt_id != offer.attempt_id:
+                logger().warning("task offered again, refused", state=known.state)
+            return
+        run = Run(
+            id=offer.task_id,
+            attempt_id=offer.attempt_id,
+            origin="orchestrator",
+            caller="{}",
+            type="",
+            payload="{}",
+            state="received",
+        )
+        try:
+            believed = trust.believe(
+                offer.envelope,
+                offered_as=offer.task_id,
+                agent_id=self._me.agent_id,
+                trusted_keys=self.config.orchestrator.trusted_keys or self._me.trusted_keys,
+                require_signatures=self.config.orchestrator.require_signatures,
+                server_now=server_now,
+            )
+        except LetsbeError as error:
+            run.type = "UNKNOWN"
+            self._journal.receive(run)
+            logger().warning("task not believed", code=error.code, reason=error.message)
+            self._journal.finish(run.id, Stopwatch().refusal(run.id, "UNKNOWN", error))
+        else:
+            run.type = believed.task.type
+            run.caller = msgspec.json.encode(Caller(uid=os.getuid(), requested_by=believed.task.requested_by)).decode()
+            self._inbox.put(believed)
+            self._journal.receive(run)
+
+    def claim(self, client: Client, outbox: Outbox) -> int:
+        """Claim what was received, now or before a crash; what is no longer to be had is forgotten.
+
+        Returns how many outcomes of refused tasks were delivered.
+        """
+        delivered = 0
+        for run in self._journal.unclaimed():
+            try:
+                client.claim(run.id, run.attempt_id or "")
+            except RefusedByOrchestrator as error:
+                if error.http_status not in (404, 409, 410):
+                    raise
+                logger().info("task is no longer to be had", task_id=run.id, reason=error.message)
+                self._inbox.drop(run.id)
+                self._journal.forget(run.id)
+                continue
+            self._journal.claimed(run.id)
+            if run.state == "finished":
+                delivered += outbox.deliver_one(run.id)
+        return delivered
+
+    def cancel(self, task_ids: Iterable[str]) -> None:
+        """Tasks that have not begun end here; one that runs is told."""
+        for task_id in task_ids:
+            self._cancel(task_id)
+
+    def _cancel(self, task_id: str) -> None:
+        run = self._journal.get(task_id)
+        if run is None or run.state not in ("received", "started"):
+            return
+        logger().info("task cancelled by the orchestrator", task_id=task_id)
+        if run.state == "received":
+            error = LetsbeError("cancelled", f"task {task_id} was cancelled before it began")
+            self._journal.finish(task_id, Stopwatch().refusal(task_id, run.type, error), steps_from=("received",))
+            self._inbox.drop(task_id)
+        else:
+            self._journal.cancel(task_id)
+            if run.pid is not None and not run.process_is_gone:
+                os.kill(run.pid, signal.SIGUSR1)
