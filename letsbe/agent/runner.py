@@ -285,7 +285,7 @@ def no_alarm() -> Iterator[None]:
 def stopped(stop: BaseException) -> LetsbeError:
     """The error of a run that a signal ended."""
     if isinstance(stop, Terminated):
-        return LetsbeError("cancelled", "ended by SIGTERM", hint="`letsbe history` shows how far it came.")
+        return LetsbeError("cancelled", str(stop) or "ended by SIGTERM", hint="`letsbe history` shows how far it came.")
     return LetsbeError("interrupted", "interrupted by Ctrl-C", hint="`letsbe history` shows how far it came.")
 
 

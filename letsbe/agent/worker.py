@@ -129,7 +129,7 @@ class Worker:
             finally:
                 journal.close()
             if cancelled:
-                raise Terminated
+                raise Terminated("cancelled by the orchestrator")
 
         before = signal.signal(signal.SIGUSR1, look)
         try:
