@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 #: Task type -> ``module:class`` below this package.
 EXECUTOR_REGISTRY: dict[str, str] = {
     "ECHO": "echo:Echo",
+    "ENV_UPDATE": "env_update:EnvUpdate",
     "FILE_WRITE": "file_write:FileWrite",
     "FILE_INSPECT": "file_inspect:FileInspect",
     "SHELL": "shell:Shell",
