@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 EXECUTOR_REGISTRY: dict[str, str] = {
     "ECHO": "echo:Echo",
     "ENV_UPDATE": "env_update:EnvUpdate",
+    "ENV_INSPECT": "env_inspect:EnvInspect",
     "FILE_WRITE": "file_write:FileWrite",
     "FILE_INSPECT": "file_inspect:FileInspect",
     "SHELL": "shell:Shell",

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from letsbe.agent.config import Config
-from letsbe.agent.schema import data_schema, payload_schema
+from letsbe.agent.schema import _secret_schema, data_schema, payload_schema
 from letsbe.cli.executor_command import ExecutorCommand
 from letsbe.cli.main import command_name
 from letsbe.cli.payload_flags import flags
@@ -45,7 +45,7 @@ def test_declaration_is_complete(task_type: str) -> None:
     assert kind.__doc__
     assert kind.__doc__.partition("\n")[0].endswith((".", ";"))
     for struct in (kind.payload_type, kind.data_type):
-        schema = msgspec.json.schema_components([struct])[1]
+        schema = msgspec.json.schema_components([struct], schema_hook=_secret_schema)[1]
         for name, definition in schema.items():
             for field, properties in definition.get("properties", {}).items():
                 text = json.dumps(properties)
