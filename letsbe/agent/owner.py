@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
+from letsbe.agent.layout import tmpdir
 from letsbe.errors import LetsbeError
+from letsbe.frozen import child_environment, unpack_dir
 
 
 def act_as_owner(state_dir: str) -> None:
@@ -28,25 +30,32 @@ def act_as_owner(state_dir: str) -> None:
         os.initgroups(pwd.getpwuid(found.st_uid).pw_name, found.st_gid)
     except KeyError:
         os.setgroups([])  # a user without a name has no other groups
+    _refuse_unreachable(found, state_dir)
     os.setgid(found.st_gid)
     os.setuid(found.st_uid)
     _start_anew(state_dir)
 
 
-def _start_anew(state_dir: str) -> None:
-    from letsbe.agent.layout import tmpdir
-    from letsbe.frozen import child_environment, unpack_dir
+def _refuse_unreachable(owner: os.stat_result, state_dir: str) -> None:
+    """Raise ``path_unusable`` while this process can still read itself, when that user could not start it."""
+    if unpack_dir() is None:
+        return
+    os.setegid(owner.st_gid)
+    os.seteuid(owner.st_uid)
+    reachable = os.access(sys.executable, os.R_OK | os.X_OK, effective_ids=True)
+    os.seteuid(0)
+    if not reachable:
+        raise LetsbeError(
+            "path_unusable",
+            f"{sys.executable} can't be run by the user that {state_dir} belongs to",
+            hint="Use the installed one, /usr/local/bin/letsbe.",
+        )
 
+
+def _start_anew(state_dir: str) -> None:
     if unpack_dir() is None:
         return
     environment = child_environment(os.environ)
     if os.access(tmpdir(state_dir), os.W_OK):
         environment["TMPDIR"] = tmpdir(state_dir)
-    try:
-        os.execve(sys.executable, [sys.executable, *sys.argv[1:]], environment)  # noqa: S606
-    except OSError as error:
-        raise LetsbeError(
-            "path_unusable",
-            f"{sys.executable} can't be run by the user that {state_dir} belongs to: {error.strerror}",
-            hint="Use the installed one, /usr/local/bin/letsbe.",
-        ) from error
+    os.execve(sys.executable, [sys.executable, *sys.argv[1:]], environment)  # noqa: S606

@@ -24,10 +24,10 @@ from letsbe.agent.checkup.finding import ok
 from letsbe.agent.locks import Holder, Locks
 from letsbe.protocol import instant
 from tests.agents import Agent, tree
-from tests.orchestrator_fixture import Orchestrator, orchestrator
+from tests.orchestrator_fixture import Orchestrator
 from tests.test_agent.conftest import connect, enrolled
 
-__all__ = ["enrolled", "orchestrator"]
+__all__ = ["enrolled"]
 
 SECRET = "enrolment-S3cret-value"
 
@@ -50,8 +50,8 @@ def report(agent: Agent, **environment: str) -> dict[str, dict[str, str]]:
     return found
 
 
-def test_all_is_well_for_an_agent_that_polls(enrolled: Agent) -> None:
-    found = report(enrolled)
+def test_all_is_well_for_an_agent_that_polls(polling: Agent) -> None:
+    found = report(polling)
     well = ["configuration", "binary", "state directory", "disk", "journal", "roots", "TMPDIR", "openat2"]
     for check in [*well, "orchestrator", "certificate", "protocol", "clock", "identity", "locks", "last poll"]:
         assert found[check]["status"] == "ok", found[check]
@@ -59,11 +59,11 @@ def test_all_is_well_for_an_agent_that_polls(enrolled: Agent) -> None:
     assert "days left" in found["certificate"]["observed"]
 
 
-def test_doctor_leaves_everything_as_it_was(enrolled: Agent) -> None:
-    report(enrolled)
-    before = tree(enrolled.state_dir, enrolled.root)
-    report(enrolled)
-    assert tree(enrolled.state_dir, enrolled.root) == before
+def test_doctor_leaves_everything_as_it_was(polling: Agent) -> None:
+    report(polling)
+    before = tree(polling.state_dir, polling.root)
+    report(polling)
+    assert tree(polling.state_dir, polling.root) == before
 
 
 def test_a_broken_configuration_is_told_with_its_line_beside_what_needs_none(agent: Agent) -> None:
@@ -133,10 +133,10 @@ DAMAGES: list[tuple[str, Callable[[Agent], object], str, str, str]] = [
     ("damage", "check", "status", "observed"), [pytest.param(*row[1:], id=row[0]) for row in DAMAGES]
 )
 def test_damage_is_found(
-    damage: Callable[[Agent], object], check: str, status: str, observed: str, enrolled: Agent
+    damage: Callable[[Agent], object], check: str, status: str, observed: str, polling: Agent
 ) -> None:
-    damage(enrolled)
-    found = report(enrolled)[check]
+    damage(polling)
+    found = report(polling)[check]
     assert found["status"] == status, found
     assert observed in found["observed"]
 
@@ -148,31 +148,30 @@ def test_failures_since_the_last_answer_are_told(orchestrator: Orchestrator, enr
     found = report(enrolled)
     assert "failed 1 times since" in found["last poll"]["observed"]
     assert found["orchestrator"]["status"] == "fail"
-    orchestrator.start()
 
 
-def test_an_agent_that_the_orchestrator_forgot(orchestrator: Orchestrator, enrolled: Agent) -> None:
-    path = enrolled.state_dir / "identity.json"
+def test_an_agent_that_the_orchestrator_forgot(polling: Agent) -> None:
+    path = polling.state_dir / "identity.json"
     identity = json.loads(path.read_text())
     path.write_text(json.dumps({**identity, "agent_token": SECRET}))
-    done = enrolled.cli("doctor")
+    done = polling.cli("doctor")
     assert SECRET.encode() not in done.stdout + done.stderr
-    found = report(enrolled)
+    found = report(polling)
     assert found["protocol"]["status"] == "fail"
     assert "does not take this agent's token" in found["protocol"]["observed"]
 
 
-def test_a_lock_that_is_held_too_long_names_its_holder(enrolled: Agent) -> None:
+def test_a_lock_that_is_held_too_long_names_its_holder(polling: Agent) -> None:
     holder = Holder(pid=os.getpid(), type="poll", since=instant(time.time() - 900))
-    with Locks(str(enrolled.state_dir)).hold({"poll"}, holder):
-        found = report(enrolled)["locks"]
+    with Locks(str(polling.state_dir)).hold({"poll"}, holder):
+        found = report(polling)["locks"]
     assert found["status"] == "warn"
     assert f"pid {os.getpid()}" in found["observed"]
 
 
-def test_another_ca_is_not_trusted(orchestrator: Orchestrator, agent: Agent, tmp_path: Path) -> None:
+def test_another_ca_is_not_trusted(shared_orchestrator: Orchestrator, agent: Agent, tmp_path: Path) -> None:
     other, _ = certificate(tmp_path, "127.0.0.1", days=30)
-    connect(agent, orchestrator, ca_file=str(other))
+    connect(agent, shared_orchestrator, ca_file=str(other))
     found = report(agent)["certificate"]
     assert found["status"] == "fail"
     assert "not trusted for 127.0.0.1" in found["observed"]

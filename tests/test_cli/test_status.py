@@ -15,10 +15,10 @@ from letsbe.agent.journal import Run
 from letsbe.errors import LetsbeError
 from letsbe.protocol import Outcome, instant, new_id
 from tests.agents import Agent
-from tests.orchestrator_fixture import Orchestrator, orchestrator
+from tests.orchestrator_fixture import Orchestrator
 from tests.test_agent.conftest import enrolled
 
-__all__ = ["enrolled", "orchestrator"]
+__all__ = ["enrolled"]
 
 
 def run(origin: str = "orchestrator", **fields: Any) -> Run:
@@ -56,10 +56,10 @@ def test_before_the_first_run_nothing_is_made(agent: Agent) -> None:
     assert not agent.state_dir.exists()
 
 
-def test_an_enrolled_agent_shows_who_it_is_and_whom_it_believes(enrolled: Agent) -> None:
-    me = identity.load(str(enrolled.state_dir))
+def test_an_enrolled_agent_shows_who_it_is_and_whom_it_believes(polling: Agent) -> None:
+    me = identity.load(str(polling.state_dir))
     assert me is not None
-    done = enrolled.cli("status")
+    done = polling.cli("status")
     status = json.loads(done.stdout)
     assert status["agent_id"] == me.agent_id
     assert status["enrolled"] is True
@@ -71,14 +71,14 @@ def test_an_enrolled_agent_shows_who_it_is_and_whom_it_believes(enrolled: Agent)
     assert status["trusted_keys"] == [{"name": name, "keyid": keyid, "executors": ["*"], "source": "pinned"}]
     for secret in (me.agent_token, me.private_key):
         assert secret
-        assert secret.encode() not in done.stdout + enrolled.cli("status", "--output", "text").stdout
+        assert secret.encode() not in done.stdout + polling.cli("status", "--output", "text").stdout
 
 
-def test_configured_keys_stand_in_place_of_pinned_ones(enrolled: Agent) -> None:
+def test_configured_keys_stand_in_place_of_pinned_ones(polling: Agent) -> None:
     key = {"public_key": "A" * 43 + "=", "executors": ["ECHO"]}
-    url = enrolled.config.orchestrator.url
-    enrolled.configure(orchestrator={"url": url, "trusted_keys": {"admin": key}})
-    (shown,) = enrolled.json("status")["trusted_keys"]
+    url = polling.config.orchestrator.url
+    polling.configure(orchestrator={"url": url, "trusted_keys": {"admin": key}})
+    (shown,) = polling.json("status")["trusted_keys"]
     assert (shown["name"], shown["executors"], shown["source"]) == ("admin", ["ECHO"], "configured")
 
 
@@ -91,7 +91,6 @@ def test_failures_and_the_wait_they_cause_are_told(orchestrator: Orchestrator, e
     assert exchange["not_before"] > instant(time.time())
     text = enrolled.cli("status", "--output", "text").stdout.decode()
     assert "then failed 2 times" in text
-    orchestrator.start()
 
 
 def test_tasks_are_told_by_what_becomes_of_them(agent: Agent) -> None:
