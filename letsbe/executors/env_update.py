@@ -34,6 +34,7 @@ class Payload(base.Payload, frozen=True):
         Meta(
             description="Key -> value. Keys are [A-Za-z_][A-Za-z0-9_]*, values at most 32 KiB; with `unset`, 500 keys.",
             max_length=MAX_KEYS,
+            extra={"journal": "digest"},
             extra_json_schema={"propertyNames": {"pattern": KEY_PATTERN, "maxLength": 256}},
         ),
     ] = {}
@@ -89,8 +90,8 @@ class EnvUpdate(BaseExecutor[Payload, Data]):
     """Edit an env file: set and unset keys; every other byte stays.
 
     Values read back exactly in docker compose, as .env and as env_file, and in bash. When a stack uses the file, docker
-    compose has to accept it afterwards, or the old content is put back. The journal keeps the keys, and the values of
-    keys that do not look secret; the diff likewise.
+    compose has to accept it afterwards, or the old content is put back. The diff shows values that look secret neither
+    by their key nor by themselves; the journal keeps that, and of `set` only size and digest.
     """
 
     type = "ENV_UPDATE"
