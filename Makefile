@@ -22,8 +22,8 @@ types: venv ## mypy, strict
 imports: venv ## The rules of who may import whom
 	build/.venv-dev/bin/lint-imports
 
-unit: venv ## The tests but those of the built file
-	$(PYTHON) -m pytest --ignore tests/test_build
+unit: venv ## The tests but those of the built file and the goals for its speed
+	$(PYTHON) -m pytest --ignore tests/test_build --ignore tests/bench
 
 test: ## Everything, as CI does it: packages, engine, the built file, all tests
 	build/test

@@ -23,9 +23,8 @@ def pack(*arguments: str, **env: str) -> None:
     subprocess.run(command, cwd=ROOT, env=os.environ | cache | env, check=True, capture_output=True)
 
 
-def pack_twins() -> None:
-    """The same code as PyInstaller packs it by itself, in a directory and in one file, and ours in a directory."""
-
+def pack_plain() -> None:
+    """The same code as PyInstaller packs it by itself, in a directory and in one file."""
     modules = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in (ROOT / "letsbe").rglob("*.py")]
     agent = sorted(name.removesuffix(".__init__") for name in modules if not name.startswith("letsbe.orchestrator"))
     hidden = [word for name in agent for word in ("--hidden-import", name)]
@@ -33,7 +32,12 @@ def pack_twins() -> None:
     entry = str(ROOT / "letsbe" / "__main__.py")
     pack("--onedir", "--name", "plain-onedir", *plain, entry)
     pack("--onefile", "--name", "plain-onefile", *plain, entry)
+
+
+def pack_onedir() -> Path:
+    """What letsbe.spec makes, as a directory; gives the program in it."""
     pack(str(ROOT / "letsbe.spec"), LETSBE_ONEDIR="1")
+    return WORK / "dist" / "letsbe-onedir" / "letsbe-onedir"
 
 
 def commands() -> dict[str, list[str]]:
@@ -56,7 +60,8 @@ def commands() -> dict[str, list[str]]:
 
 def main() -> None:
     """Print the table."""
-    pack_twins()
+    pack_plain()
+    pack_onedir()
     measured = commands()
     with tempfile.NamedTemporaryFile(suffix=".json") as report:
         command = ["hyperfine", "--shell=none", "--warmup=3", "--min-runs=20", "--export-json", report.name]
