@@ -5,31 +5,88 @@ What is installed, started or broken in it is gone with it. Needs root, for the 
 
 from __future__ import annotations
 
+import os
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tests.agents import program
 
 ROOT = Path(__file__).resolve().parent.parent
 
-_BOOT = """
+_FILES = """
 set -e
 base=$1; shift
 mount -t tmpfs -o mode=0755 machine "$base"
-mkdir "$base/upper" "$base/work" "$base/root"
-mount -t overlay -o "lowerdir=/,upperdir=$base/upper,workdir=$base/work" machine "$base/root"
-mount -t proc proc "$base/root/proc"
-mount --rbind /dev "$base/root/dev"
-for shared; do
-    mkdir -p "$base/root$shared"
-    mount --bind "$shared" "$base/root$shared"
-done
+root=$base/root
+mkdir "$base/upper" "$base/work" "$root"
+mount -t overlay -o "lowerdir=/,upperdir=$base/upper,workdir=$base/work" machine "$root"
+mount -t proc proc "$root/proc"
+share() {
+    for shared; do
+        mkdir -p "$root$shared"
+        mount --bind "$shared" "$root$shared"
+    done
+}
+"""
+
+_PLAIN = (
+    _FILES
+    + """
+mount --rbind /dev "$root/dev"
+share "$@"
 echo ready
-exec chroot "$base/root" sleep infinity
+exec chroot "$root" sleep infinity
+"""
+)
+
+#: systemd as the first process, with nothing to do but what the test tells it, and no way to the real machine's kernel
+#: settings and devices.
+_SYSTEMD = (
+    _FILES
+    + """
+mount --bind "$root/proc/sys" "$root/proc/sys"
+mount -o remount,bind,ro "$root/proc/sys"
+mount -t tmpfs -o mode=0755 sys "$root/sys"
+mkdir -p "$root/sys/fs/cgroup"
+if [ -d /sys/fs/cgroup/systemd ]; then
+    mkdir "$root/sys/fs/cgroup/systemd"
+    mount -t cgroup -o none,name=systemd cgroup "$root/sys/fs/cgroup/systemd"
+else
+    mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
+fi
+mount -t tmpfs -o mode=0755 run "$root/run"
+mount -t tmpfs -o mode=0755 dev "$root/dev"
+for device in null zero full random urandom tty; do
+    touch "$root/dev/$device"
+    mount --bind "/dev/$device" "$root/dev/$device"
+done
+share "$@"
+rm -rf "$root"/etc/systemd/system/* "$root"/lib/systemd/system/*.wants
+for socket in systemd-journald.socket systemd-journald-dev-log.socket; do
+    mkdir -p "$root/etc/systemd/system/sockets.target.wants"
+    ln -s "/lib/systemd/system/$socket" "$root/etc/systemd/system/sockets.target.wants/"
+done
+tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"
+echo ready
+exec >/dev/null 2>&1
+exec chroot "$root" env -i container=letsbe-tests PATH=/usr/sbin:/usr/bin:/sbin:/bin \\
+    /lib/systemd/systemd --system --unit=basic.target --log-target=null
+"""
+)
+
+#: Puts itself into a control group of its own first: systemd takes the one that it finds itself in for the whole tree.
+_OWN_GROUP = """
+set -e
+group=$1; shift
+mkdir "$group"
+echo $$ >"$group/cgroup.procs"
+exec "$@"
 """
 
 
@@ -37,7 +94,7 @@ class Machine:
     """The copy; ``path`` leads into its files from outside."""
 
     def __init__(self, pid: int) -> None:
-        self._enter = ["nsenter", f"--target={pid}", "--mount", "--pid", "--root", "--wd=/", "--"]
+        self._enter = ["nsenter", f"--target={pid}", "--mount", "--pid", "--cgroup", "--root", "--wd=/", "--"]
         self._root = Path(f"/proc/{pid}/root")
         self.letsbe = program()
 
@@ -63,25 +120,54 @@ class Machine:
 
 
 @contextmanager
-def machine(base: Path, *shared: Path) -> Iterator[Machine]:
-    """A copy of this machine, made in the empty directory ``base``. The ``shared`` directories are the real ones."""
+def machine(base: Path, *shared: Path, systemd: bool = False) -> Iterator[Machine]:
+    """A copy of this machine, made in the empty directory ``base``. The ``shared`` directories are the real ones.
+
+    Nothing runs in it at first, or else systemd.
+    """
     base.mkdir()
-    command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation=private"]
-    booted = subprocess.Popen(
-        [*command, "sh", "-c", _BOOT, "boot", str(base), str(ROOT), *map(str, shared)], stdout=subprocess.PIPE
-    )
-    try:
+    unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation=private"]
+    arguments = [str(base), str(ROOT), *map(str, shared)]
+    command = [*unshare, "sh", "-c", _PLAIN, "boot", *arguments]
+    with ExitStack() as stack:
+        if systemd:
+            group = stack.enter_context(_control_group(base.parent.name))
+            inside = [*unshare, "--cgroup", "sh", "-c", _SYSTEMD, "boot", *arguments]
+            command = ["sh", "-c", _OWN_GROUP, "group", str(group), *inside]
+        booted = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE))
+        stack.callback(booted.kill)
         assert booted.stdout is not None
         assert booted.stdout.readline() == b"ready\n"
         pid = int(Path(f"/proc/{booted.pid}/task/{booted.pid}/children").read_text())
+        stack.callback(_kill, pid)
         copy = Machine(pid)
         if copy.letsbe[0] == sys.executable:
             _importable(copy)
         yield copy
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+@contextmanager
+def _control_group(name: str) -> Iterator[Path]:
+    """The path of a control group that is not there yet, and is gone in the end."""
+    tree = Path("/sys/fs/cgroup/systemd" if Path("/sys/fs/cgroup/systemd").is_dir() else "/sys/fs/cgroup")
+    group = tree / f"letsbe-{os.getpid()}-{name}"
+    try:
+        yield group
     finally:
-        booted.kill()
-        booted.wait()
-        booted.stdout.close() if booted.stdout else None
+        deadline = time.monotonic() + 10
+        while group.exists():
+            try:
+                for directory, _, _ in os.walk(group, topdown=False):
+                    os.rmdir(directory)
+            except OSError:  # the last process is on its way out
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
 
 def _importable(copy: Machine) -> None:
