@@ -70,11 +70,7 @@ class Convergence:
             raise LetsbeError("not_a_directory", f"{full} is no directory", hint="Move it away, then install again.")
         wrong = _differences(found, mode, owner) if enforce else []
         if wrong and self.note(path, "update", ", ".join(wrong)):
-            descriptor = os.open(full, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                _apply(descriptor, mode, owner)
-            finally:
-                os.close(descriptor)
+            _apply_at(full, os.O_RDONLY | os.O_DIRECTORY, mode, owner)
 
     def hand_over(self, path: str, owner: Owner) -> None:
         """Everything in a directory belongs to ``owner``. Links, and files with a second name, are left alone."""
@@ -102,7 +98,11 @@ class Convergence:
             proceed = self.note(path, "create", why)
         else:
             proceed = self.note(path, "update", ", ".join([*(["other content"] if there != content else []), *wrong]))
-        if proceed:
+        if not proceed:
+            return
+        if there == content:
+            _apply_at(full, os.O_RDONLY, mode, owner)
+        else:
             self.replace(path, content, mode, owner)
 
     def replace(self, path: str, content: bytes, mode: int, owner: Owner | None) -> None:
@@ -203,11 +203,7 @@ def _make_directory(full: str, mode: int, owner: Owner | None) -> None:
     _make_parents(full)
     try:
         os.mkdir(full, 0o700)
-        descriptor = os.open(full, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            _apply(descriptor, mode, owner)
-        finally:
-            os.close(descriptor)
+        _apply_at(full, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, mode, owner)
     except OSError as error:
         raise unusable(full, error) from error
 
@@ -217,6 +213,17 @@ def _make_parents(full: str) -> None:
     parent = os.path.dirname(full)
     if not os.path.isdir(parent):
         _make_directory(parent, 0o755, None)
+
+
+def _apply_at(full: str, flags: int, mode: int, owner: Owner | None) -> None:
+    try:
+        descriptor = os.open(full, flags | os.O_CLOEXEC)
+    except OSError as error:
+        raise unusable(full, error) from error
+    try:
+        _apply(descriptor, mode, owner)
+    finally:
+        os.close(descriptor)
 
 
 def _apply(descriptor: int, mode: int, owner: Owner | None) -> None:

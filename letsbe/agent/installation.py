@@ -52,8 +52,9 @@ def install(wanted: Wanted, machine: Convergence) -> Installed:
     account = accounts.ensure(machine, user)
     owner = None if account is None else (account.uid, account.gid)
 
-    machine.directory(layout.CONFIG_DIR, 0o755, (0, 0))
-    machine.file(layout.CONFIG_FILE, text, 0o644, (0, 0), "configuration, with the defaults explained")
+    machine.directory(layout.CONFIG_DIR, _mode(machine, layout.CONFIG_DIR, 0o755, user), (0, 0))
+    mode = _mode(machine, layout.CONFIG_FILE, 0o644, user)
+    machine.file(layout.CONFIG_FILE, text, mode, (0, 0), "configuration, with the defaults explained")
     if ca_certificates is not None:
         machine.file(layout.CA_FILE, ca_certificates, 0o644, (0, 0), "the orchestrator's CA certificates")
     _directories(config, owner, machine)
@@ -158,6 +159,15 @@ def _program(config: Config, machine: Convergence) -> list[str]:
             with open(source, "rb") as file:
                 machine.replace(layout.BINARY, file.read(), 0o755, (0, 0))
     return [layout.BINARY]
+
+
+def _mode(machine: Convergence, path: str, usual: int, user: str) -> int:
+    """The mode of a path of root's: as narrow as the administrator made it, but open to an unprivileged agent."""
+    try:
+        there = os.stat(machine.path(path)).st_mode
+    except FileNotFoundError:
+        return usual
+    return there & usual | (0 if user == "root" else usual & 0o055)
 
 
 def _directories(config: Config, owner: Owner | None, machine: Convergence) -> None:

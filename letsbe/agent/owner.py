@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from letsbe.agent.layout import tmpdir
 from letsbe.errors import LetsbeError
-from letsbe.frozen import child_environment, unpack_dir
 
 
 def act_as_owner(state_dir: str) -> None:
@@ -38,6 +36,8 @@ def act_as_owner(state_dir: str) -> None:
 
 def _refuse_unreachable(owner: os.stat_result, state_dir: str) -> None:
     """Raise ``path_unusable`` while this process can still read itself, when that user could not start it."""
+    from letsbe.frozen import unpack_dir
+
     if unpack_dir() is None:
         return
     os.setegid(owner.st_gid)
@@ -53,6 +53,9 @@ def _refuse_unreachable(owner: os.stat_result, state_dir: str) -> None:
 
 
 def _start_anew(state_dir: str) -> None:
+    from letsbe.agent.layout import tmpdir
+    from letsbe.frozen import child_environment, unpack_dir
+
     if unpack_dir() is None:
         return
     environment = child_environment(os.environ)

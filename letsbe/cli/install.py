@@ -69,7 +69,8 @@ def install(
         ca_file=ca_file,
         enrolment_token=None if token is None else token.read(4096),
     )
-    _show(install_on(wanted, Convergence(_real(prefix), check=check)), output, "Installed", "`letsbe doctor` looks on.")
+    installed = install_on(wanted, Convergence(_real(prefix), check=check))
+    _show(installed, output, "Installed", "Next: `letsbe doctor`.")
     return 0
 
 

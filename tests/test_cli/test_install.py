@@ -127,6 +127,23 @@ def test_configuration_is_never_rewritten(image: Image) -> None:
     assert (image / CONFIG).read_text() == "poll: {splay_s: 3}\n"
 
 
+@pytest.mark.parametrize(
+    ("user", "mode", "becomes"),
+    [
+        pytest.param("root", 0o600, 0o600, id="narrower"),
+        pytest.param("root", 0o666, 0o644, id="writable-by-others"),
+        pytest.param("letsbe", 0o600, 0o644, id="closed-to-the-agent"),
+    ],
+)
+def test_configuration_keeps_its_mode_where_that_is_safe(user: str, mode: int, becomes: int, image: Image) -> None:
+    image.install()
+    inode = (image / CONFIG).stat().st_ino
+    (image / CONFIG).chmod(mode)
+    image.install("--user", user)
+    assert (image / CONFIG).stat().st_mode & 0o777 == becomes
+    assert (image / CONFIG).stat().st_ino == inode
+
+
 def test_directories_are_those_of_the_configuration(image: Image) -> None:
     (image / "etc/letsbe").mkdir()
     (image / CONFIG).write_text("state_dir: /srv/agent\nroots: [/srv/stacks]\nlog: {file: /srv/logs/agent.log}\n")

@@ -18,10 +18,10 @@ def docker(config: Config) -> list[Finding]:  # noqa: ARG001 - the signature of 
     if program is None:
         return [warn("docker", "no docker program", "Stacks need it: apt-get install docker.io")]
     engine = _first_line([program, "version", "--format", "{{.Server.Version}}"])
-    compose = _first_line([program, "compose", "version", "--short"])
     if engine[0] != 0:
         hint = "Is it running, and is the agent's user root or in the docker group?"
         return [warn("docker", f"the engine does not answer: {engine[1]}", hint)]
+    compose = _first_line([program, "compose", "version", "--short"])
     if compose[0] != 0:
         hint = "apt-get install docker-compose (Debian 13), or docker-compose-plugin (Docker's own packages)."
         return [warn("docker", f"engine {engine[1]}, but no compose plugin: {compose[1]}", hint)]
