@@ -42,7 +42,7 @@ def executors_page() -> str:
     """The list of task types."""
     lines = [
         "# Task types\n",
-        "| type | subcommand | changes things | runs again after a crash | what it does |",
+        "| type | subcommand | changes things | safe to run again | what it does |",
         "|---|---|---|---|---|",
     ]
     for name in EXECUTOR_REGISTRY:
@@ -105,6 +105,9 @@ def configuration_page() -> str:
         "|---|---|---|---|",
         *_rows(schema, schema["$defs"], "", Config()),
     ]
+    for name in ("TrustedKey", "CommandRule"):
+        definition = schema["$defs"][name]
+        lines += [f"\n## {name}\n", definition["description"], "", _field_table(definition, schema["$defs"]).rstrip()]
     return NOTE + "\n".join(lines) + "\n"
 
 
@@ -156,7 +159,7 @@ def _rows(schema: dict[str, Any], definitions: dict[str, Any], prefix: str, defa
             yield from _rows(field, definitions, f"{key}.", value)
         else:
             shown = json.dumps(msgspec.to_builtins(value))
-            yield f"| `{key}` | {_type(field, definitions)} | `{shown}` | {field.get('description', '')} |"
+            yield f"| `{key}` | {_type(field, definitions)} | `{shown}` | {_description(field)} |"
 
 
 def _fields(schema: dict[str, Any]) -> str:
@@ -173,9 +176,15 @@ def _field_table(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
     required = schema.get("required", [])
     lines = ["| field | type | default | meaning |", "|---|---|---|---|"]
     for name, field in schema["properties"].items():
-        default = "required" if name in required else f"`{json.dumps(field.get('default'))}`"
-        lines.append(f"| `{name}` | {_type(field, definitions)} | {default} | {_cell(field.get('description', ''))} |")
+        default = "required" if name in required else f"`{json.dumps(field['default'])}`" if "default" in field else ""
+        lines.append(f"| `{name}` | {_type(field, definitions)} | {default} | {_description(field)} |")
     return "\n".join(lines) + "\n"
+
+
+def _description(field: dict[str, Any]) -> str:
+    """A field's description, whichever side of ``| None`` it was put on."""
+    places = [field, *field.get("anyOf", [])]
+    return _cell(next((place["description"] for place in places if "description" in place), ""))
 
 
 def _type(field: dict[str, Any], definitions: dict[str, Any]) -> str:
@@ -184,7 +193,7 @@ def _type(field: dict[str, Any], definitions: dict[str, Any]) -> str:
     if "$ref" in field:
         return field["$ref"].rpartition("/")[2]
     if "enum" in field:
-        return _cell(" \\| ".join(f"`{json.dumps(value)}`" for value in field["enum"]))
+        return " \\| ".join(f"`{json.dumps(value)}`" for value in field["enum"])
     kind = field.get("type", "any")
     if isinstance(kind, list):
         kind = " or ".join(kind)
@@ -205,13 +214,16 @@ def _bounds(field: dict[str, Any]) -> str:
 def _help(command: click.Command, name: str) -> str:
     if isinstance(command, ExecutorCommand):
         command.show_all_flags()
-    parent = click.Context(letsbe, info_name="letsbe") if name else None
-    context = click.Context(command, info_name=name or "letsbe", parent=parent, terminal_width=100)
+    context = click.Context(letsbe, info_name="letsbe", terminal_width=100, **letsbe.context_settings)
+    if name:
+        context = click.Context(command, info_name=name, parent=context)
     return "```text\n" + command.get_help(context) + "\n```\n"
 
 
 def _cell(text: str) -> str:
-    return text.replace("\n", " ")
+    """Text that a table's cell can hold; ``<int>`` would be taken for a tag outside of code."""
+    parts = text.replace("\n", " ").replace("|", "\\|").split("`")
+    return "`".join(part if number % 2 else part.replace("<", "&lt;") for number, part in enumerate(parts))
 
 
 def _yes(value: bool) -> str:

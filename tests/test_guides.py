@@ -17,6 +17,7 @@ import yaml
 
 from letsbe import protocol
 from letsbe.agent import config, payloads
+from letsbe.agent.schema import data_schema, payload_schema
 from letsbe.cli.main import letsbe
 from letsbe.errors import FATES
 from letsbe.executors import EXECUTOR_REGISTRY, executor_class
@@ -120,14 +121,9 @@ def _known_names() -> set[str]:
     names = {*FATES, *(code for _, code in REFERENCE["raised_codes"]()), *vars(BaseExecutor)}
     names |= {*BaseExecutor.__annotations__, *get_args(protocol.Status)}
     structs = [kind for kind in vars(protocol).values() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)]
-    structs += [config.Config, Settings]
-    structs += [kind for name in EXECUTOR_REGISTRY for kind in _contract(name)]
-    _, definitions = msgspec.json.schema_components([kind for kind in structs if kind is not msgspec.Struct])
-    for definition in definitions.values():
-        names |= set(definition.get("properties", {}))
-    return names
-
-
-def _contract(name: str) -> tuple[type[msgspec.Struct], type[msgspec.Struct]]:
-    kind = executor_class(name)
-    return kind.payload_type, kind.data_type
+    structs = [kind for kind in (*structs, config.Config, Settings) if kind is not msgspec.Struct]
+    schemas = list(msgspec.json.schema_components(structs)[1].values())
+    for name in EXECUTOR_REGISTRY:
+        for schema in (payload_schema(name), data_schema(name)):
+            schemas += [schema, *schema.get("$defs", {}).values()]
+    return names.union(*(schema.get("properties", {}) for schema in schemas))
