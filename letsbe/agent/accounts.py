@@ -59,34 +59,23 @@ def ensure(machine: Convergence, name: str) -> Account | None:
 
 
 def _creation(machine: Convergence) -> list[str]:
-    programs = Processes()
-    if useradd := programs.which("useradd"):
-        where = ["--prefix", machine.prefix] if machine.prefix else []
-        flags = ["--system", "--user-group", "--no-create-home", "--home-dir", STATE_DIR]
-        return [useradd, *where, *flags, "--shell", "/usr/sbin/nologin", USER]
-    _refuse_prefix(machine, "useradd")
-    if adduser := programs.which("adduser"):
-        return [adduser, "-S", "-D", "-H", "-h", STATE_DIR, "-s", "/sbin/nologin", USER]  # busybox's
-    raise LetsbeError("user_missing", f"neither useradd nor adduser is there to make the user {USER}", hint=_BY_HAND)
+    flags = ["--system", "--user-group", "--no-create-home", "--home-dir", STATE_DIR, "--shell", "/usr/sbin/nologin"]
+    return [*_program(machine, "useradd"), *flags, USER]
 
 
 def _membership(machine: Convergence) -> list[str]:
-    programs = Processes()
-    if usermod := programs.which("usermod"):
-        where = ["--prefix", machine.prefix] if machine.prefix else []
-        return [usermod, *where, "--append", "--groups", DOCKER_GROUP, USER]
-    _refuse_prefix(machine, "usermod")
-    if addgroup := programs.which("addgroup"):
-        return [addgroup, USER, DOCKER_GROUP]  # busybox's
-    raise LetsbeError("user_missing", f"no usermod to put {USER} into the group {DOCKER_GROUP}", hint=_BY_HAND)
+    return [*_program(machine, "usermod"), "--append", "--groups", DOCKER_GROUP, USER]
 
 
-_BY_HAND = f"Make the user {USER} by hand, or install with --user root."
+def _program(machine: Convergence, name: str) -> list[str]:
+    """A program of Debian's passwd package, told on which machine to work."""
+    program = Processes().which(name)
+    if program is None:
+        raise LetsbeError("user_missing", f"there is no {name} to set up the user {USER}", hint=_BY_HAND)
+    return [program, "--prefix", machine.prefix] if machine.prefix else [program]
 
 
-def _refuse_prefix(machine: Convergence, program: str) -> None:
-    if machine.prefix:
-        raise LetsbeError("user_missing", f"no {program} to make {USER} below {machine.prefix}", hint=_BY_HAND)
+_BY_HAND = f"Install the passwd package or make the user {USER} by hand, or install with --user root."
 
 
 def _fields(machine: Convergence, database: str, name: str) -> list[str]:

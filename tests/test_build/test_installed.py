@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.machine import Machine, machine
+from tests.test_build.conftest import BareRoot
+from tests.test_build.test_bare_systems import on_every_release
 
 PROGRAM = "/usr/local/bin/letsbe"
 
@@ -66,3 +69,32 @@ def test_root_starts_the_installed_file_as_the_agents_user(here: Machine) -> Non
     unreachable = here.run("/root/letsbe", "echo", check=False)
     assert b"can't be run by the user that /var/lib/letsbe belongs to" in unreachable.stderr
     assert PROGRAM.encode() in unreachable.stderr
+
+
+@on_every_release
+@pytest.mark.parametrize("user", ["root", "letsbe"])
+def test_it_installs_works_and_leaves_on_a_bare_debian(user: str, bare_root: BareRoot, letsbe_binary: Path) -> None:
+    brought = bare_root.changes / "root" / "letsbe"
+    brought.parent.mkdir(mode=0o700)
+    brought.write_bytes(letsbe_binary.read_bytes())
+    brought.chmod(0o700)
+
+    def run(*argv: str) -> Any:
+        done = bare_root.run(*argv, "--output", "json")
+        assert done.stdout, done.stderr
+        assert done.stderr == ""
+        return json.loads(done.stdout)
+
+    assert run("/root/letsbe", "install", "--check", "--user", user)["changed"]
+    assert not (bare_root.changes / "etc/letsbe").exists()
+    assert run("/root/letsbe", "install", "--user", user)["user"] == user
+    assert not run("letsbe", "install")["changed"]
+    assert run("letsbe", "file-write", "--path", "/opt/letsbe/note", "--content", "hi")["success"]
+    assert ((bare_root.changes / "opt/letsbe/note").stat().st_uid == 0) == (user == "root")
+    findings = {finding["check"]: finding["status"] for finding in run("letsbe", "doctor")["checks"]}
+    assert "fail" not in findings.values(), findings
+    assert findings["schedule"] == "warn", "there is no cron daemon"
+    assert {findings[check] for check in ("binary", "state directory", "journal", "log", "roots", "TMPDIR")} == {"ok"}
+    assert run("letsbe", "uninstall", "--purge")["changed"]
+    left = sorted(str(path.relative_to(bare_root.changes)) for path in bare_root.changes.rglob("*letsbe*"))
+    assert [path for path in left if not path.startswith(("opt/letsbe", "root/letsbe"))] == []

@@ -51,7 +51,10 @@ def schedule(config: Config) -> list[Finding]:
         if config.orchestrator.url is None:
             return [ok("schedule", "none, and no orchestrator to poll")]
         return [fail("schedule", "nothing runs `letsbe poll`", "`letsbe install` writes the cron file.")]
-    return [_cron()] if cron else [_timer()]
+    found = _cron() if cron else _timer()
+    if found.status == "fail" and config.orchestrator.url is None:
+        return [warn(found.check, found.observed, found.hint)]  # nothing to poll yet
+    return [found]
 
 
 def _executable(place: str) -> Finding:
