@@ -9,8 +9,8 @@ from letsbe.agent.config import Config
 from letsbe.agent.journal import Journal, Run
 from letsbe.agent.undo import Undo
 from letsbe.errors import LetsbeError
+from letsbe.host.descendants import kill_marked
 from letsbe.host.files import Files
-from letsbe.host.processes import kill_marked
 from letsbe.protocol import ErrorInfo, Outcome, instant
 
 

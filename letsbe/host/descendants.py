@@ -1,0 +1,247 @@
+"""Whatever a started program led to: found, however it tried to get away, and ended.
+
+A program is started as the leader of a session of its own, with a mark in its environment. What it starts inherits
+both, unless it takes care not to: setsid(2) leaves the session, a cleared environment the mark, and a parent that ends
+the line of descent. That last way is closed by making the agent a child subreaper (prctl(2)): an orphan becomes a child
+of the agent instead of init's. So a child of the agent that is of another session, came after the program and was not
+started by the agent can only be such an orphan, and what it started hangs below it.
+
+Should the agent itself be killed, a later run finds what it left by the mark, and the kin of what is marked. (A parent
+death signal would act at once, but it is tied to the thread that started the child, and setting it needs code between
+fork and exec, which is not safe beside threads.)
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from subprocess import Popen
+
+#: The environment variable that marks the processes of a run.
+MARK = "LETSBE_RUN"
+
+#: What the orphans of a killed agent get between SIGTERM and SIGKILL, in seconds.
+ORPHANS_GRACE_S = 2.0
+
+#: How long processes that don't go away after SIGKILL are waited for, in seconds.
+KILL_S = 2.0
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+class Ended(Struct, frozen=True):
+    """Process ids: of what was there to be ended, and of what could not be (another user's, or deep in the kernel)."""
+
+    found: frozenset[int] = frozenset()
+    survivors: frozenset[int] = frozenset()
+
+
+class Descendants:
+    """Everything that one started program led to: enter it before the program is started.
+
+    An exception that leaves it ends everything, with ``kill_grace_s`` seconds between SIGTERM and SIGKILL.
+    """
+
+    def __init__(self, mark: str, kill_grace_s: float) -> None:
+        self._mark = mark
+        self._kill_grace_s = kill_grace_s
+        self._program: Popen[bytes] | None = None
+        self._leader = 0
+        self._born = 0
+        self._before: frozenset[int] = frozenset()
+        self._met: dict[int, int] = {}
+
+    def __enter__(self) -> Descendants:
+        adopt_orphans()
+        self._before = _children()
+        self._born = int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
+        _current.add(self)
+        return self
+
+    def __exit__(self, exception: object, *_: object) -> None:
+        try:
+            if exception is not None:
+                self.end(self._kill_grace_s)
+        finally:
+            _current.discard(self)
+
+    def led_by(self, program: Popen[bytes]) -> None:
+        """The program was started: it is the leader of its session."""
+        self._program, self._leader = program, program.pid
+
+    def alive(self) -> set[int]:
+        """The ids of those that run now."""
+        table = _processes()
+        # Asked after the table was made: what another thread starts from now on is not in the table.
+        alone = len(_current) == 1
+        here = os.getpid()
+        below = _kin(table, {pid for pid, process in table.items() if process.parent == here})
+        own = {pid for pid in below if table[pid].session == self._leader or self._met.get(pid) == table[pid].started}
+        own |= {pid for pid in below - own if _is_marked(pid, self._mark)}
+        if alone:
+            own |= {pid for pid in below if self._is_stray(pid, table[pid], table[here])}
+        own = _kin(table, own)
+        self._met.update((pid, table[pid].started) for pid in own)
+        return {pid for pid in own if not table[pid].ended}
+
+    def _is_stray(self, pid: int, found: _Process, agent: _Process) -> bool:
+        adopted = found.parent == os.getpid() and found.session != agent.session
+        return adopted and found.started >= self._born and pid not in self._before
+
+    def end(self, grace_s: float, wait: Callable[[float], None] = time.sleep) -> Ended:
+        """SIGTERM to all that run, SIGKILL to those that still do ``grace_s`` later.
+
+        ``wait`` lets the given seconds pass, or fewer.
+        """
+        if not _children():
+            return Ended()  # whoever has no children has no descendants
+        try:
+            return _end(self.alive, grace_s, wait)
+        finally:
+            self._reap()
+
+    def _reap(self) -> None:
+        if self._program is not None:
+            self._program.poll()
+        for pid in self._met.keys() - {self._leader}:
+            try:
+                os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                continue  # its parent still lives
+
+
+#: Those of the programs that this process runs now: more than one where an executor asks several at once.
+_current: set[Descendants] = set()
+
+
+def adopt_orphans() -> None:
+    """Become the parent of what this process's descendants orphan, and one that learns how its children end."""
+    import ctypes
+    import threading
+
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # inherited: exit codes would be lost
+
+
+def kill_marked(mark: str) -> int:
+    """End what a killed agent left: processes that carry a mark, or one that begins with it and a slash, and their kin.
+
+    Returns how many there were.
+    """
+
+    def alive() -> set[int]:
+        table = _processes()
+        marked = {pid for pid in table if pid != os.getpid() and _is_marked(pid, mark)}
+        return {pid for pid in _kin(table, marked) if not table[pid].ended}
+
+    return len(_end(alive, ORPHANS_GRACE_S, time.sleep).found)
+
+
+def _end(alive: Callable[[], set[int]], grace_s: float, wait: Callable[[float], None]) -> Ended:
+    asked: set[int] = set()
+    until = time.monotonic() + grace_s
+    try:
+        while (left := alive()) and time.monotonic() < until:
+            _signal(left - asked, signal.SIGTERM)
+            _signal(left - asked, signal.SIGCONT)  # one that is stopped could not hear
+            asked |= left
+            wait(max(0.0, min(0.05, until - time.monotonic())))
+        asked |= left
+    finally:  # an impatient person's second Ctrl-C as well
+        survivors = _kill(alive)
+    return Ended(frozenset(asked), frozenset(survivors))
+
+
+def _kill(alive: Callable[[], set[int]]) -> set[int]:
+    """Kill until none is left; each is stopped first, so that none starts another while it is looked for."""
+    stopped: set[int] = set()
+    until = time.monotonic() + KILL_S
+    while left := alive():
+        fresh = left - stopped
+        late = time.monotonic() > until
+        _signal(fresh, signal.SIGSTOP)
+        if late or not fresh:
+            _signal(left, signal.SIGKILL)
+        if late:
+            return left
+        stopped |= fresh
+        time.sleep(0.005)
+    return set()
+
+
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except (ProcessLookupError, PermissionError):
+            continue  # it has ended, or became another user's: then it is told as a survivor
+
+
+class _Process(Struct, frozen=True):
+    parent: int
+    session: int
+    #: Clock ticks since the machine was started.
+    started: int
+    ended: bool
+
+
+def _processes() -> dict[int, _Process]:
+    """Every process there is, from /proc/PID/stat (proc(5))."""
+    found: dict[int, _Process] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb", buffering=0) as file:
+                    fields = file.read().rpartition(b") ")[2].split()
+            except OSError:
+                continue  # it has just ended
+            ended = fields[0] in (b"Z", b"X")
+            found[int(name)] = _Process(int(fields[1]), int(fields[3]), int(fields[19]), ended)
+    return found
+
+
+def _children() -> frozenset[int]:
+    """The children of this process."""
+    here = os.getpid()
+    found: set[int] = set()
+    try:
+        for task in os.listdir("/proc/self/task"):
+            with open(f"/proc/self/task/{task}/children", "rb", buffering=0) as file:
+                found.update(map(int, file.read(1 << 20).split()))
+    except OSError:  # a kernel without CONFIG_PROC_CHILDREN, or a thread that has just ended
+        return frozenset(pid for pid, process in _processes().items() if process.parent == here)
+    return frozenset(found)
+
+
+def _kin(table: Mapping[int, _Process], seeds: set[int]) -> set[int]:
+    """Processes, what they started, and the others of their sessions, which only kin can be of; never this process."""
+    here = os.getpid()
+    found = set(seeds)
+    while True:
+        sessions = {table[pid].session for pid in found} - {table[here].session, 0}
+        more = {
+            pid
+            for pid, process in table.items()
+            if pid not in found and pid != here and (process.parent in found or process.session in sessions)
+        }
+        if not more:
+            return found
+        found |= more
+
+
+def _is_marked(pid: int, mark: str) -> bool:
+    try:
+        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
+            variables = file.read().split(b"\0")
+    except OSError:
+        return False  # it has ended, or is not ours to look at
+    wanted = f"{MARK}={mark}".encode()
+    return any(entry == wanted or entry.startswith(wanted + b"/") for entry in variables)
