@@ -17,7 +17,7 @@ from letsbe.tools.dotenv import EnvFile, Statement, parse
 from letsbe.tools.env_comparison import Comparison, Missing, against_example, against_stacks, example_names
 from letsbe.tools.keyed_digest import KeyedDigest
 from letsbe.tools.redaction import Secret
-from letsbe.tools.secret_values import Weakness, is_secret, meet_secrets, weakness
+from letsbe.tools.secret_values import Weakness, is_secret, meet_secrets, user_names, weakness
 
 MAX_FILE_BYTES = 1024 * 1024
 MAX_ENTRIES = 1000
@@ -185,15 +185,15 @@ class EnvInspect(BaseExecutor[Payload, Data]):
         values = env.values
         meet_secrets(self.context.redactor, values, but=payload.reveal)
         for key in payload.reveal:
-            self.context.redactor.allow(values.get(key, "")[:MAX_SHOWN])
+            self.context.redactor.allow(_printable(values.get(key, ""))[:MAX_SHOWN])
 
     def _data(self, payload: Payload, found: FileContent, env: EnvFile, digest: KeyedDigest) -> Data:
         statements = env.by_key()
         wanted = payload.keys or list(statements)
         last = [statements[key][-1] for key in dict.fromkeys(wanted) if key in statements]
         last.sort(key=lambda statement: statement.start)
-        values = env.values
-        reasons = ((one, weakness(one.key, one.value or "", values)) for one in last)
+        users = user_names(env.values)
+        reasons = ((one, weakness(one.key, one.value or "", users)) for one in last)
         return Data(
             path=found.stat.path,
             sha256=found.sha256,
@@ -227,9 +227,9 @@ class EnvInspect(BaseExecutor[Payload, Data]):
             refers_to=list(statement.refers),
         )
         if statement.key in payload.reveal:
-            entry.value = value[:MAX_SHOWN]
+            entry.value = _printable(value)[:MAX_SHOWN]
         elif not secret:
-            entry.value = self.context.redactor.text(value)[:MAX_SHOWN]
+            entry.value = self.context.redactor.text(_printable(value))[:MAX_SHOWN]
         entry.value_truncated = entry.value is not None and len(value) > MAX_SHOWN
         return entry
 
@@ -253,6 +253,11 @@ class EnvInspect(BaseExecutor[Payload, Data]):
             if content is not None:
                 return against_example(env, name, parse(content))
         return None
+
+
+def _printable(value: str) -> str:
+    """Bytes that are no UTF-8 replaced: JSON has no form for them."""
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _missing(found: Missing) -> MissingKey:

@@ -63,7 +63,7 @@ class Redactor:
     def __init__(self) -> None:
         self._values: set[str] = set()
         self._allowed: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None
+        self._forms: _Forms | None = None
 
     def meet(self, value: str | Secret) -> None:
         """Remember a secret value; shorter than :data:`MIN_SECRET_LENGTH` characters it is ignored."""
@@ -71,7 +71,7 @@ class Redactor:
         for form in {text, *(line.strip() for line in text.splitlines())}:
             if len(form) >= MIN_SECRET_LENGTH and form not in self._values:
                 self._values.add(form)
-                self._pattern = None
+                self._forms = None
 
     def meet_mapping(self, values: Mapping[str, str]) -> None:
         """Remember the values that stand under secret-looking keys."""
@@ -102,10 +102,9 @@ class Redactor:
     def _met_values_replaced(self, text: str, replacement: Callable[[str], str]) -> str:
         if not self._values:
             return text
-        if self._pattern is None:
-            longest_first = sorted(self._values | self._escaped_forms(), key=len, reverse=True)
-            self._pattern = re.compile("|".join(map(re.escape, longest_first)))
-        return self._pattern.sub(lambda found: replacement(found.group()), text)
+        if self._forms is None:
+            self._forms = _Forms(self._values | self._escaped_forms())
+        return self._forms.replaced(text, replacement)
 
     def mask(self, text: str) -> str:
         """What :meth:`text` replaces, covered character by character with :data:`MASK`; line ends stay.
@@ -153,6 +152,35 @@ class Redactor:
         if isinstance(value, list):
             return [self.named(item) for item in value]
         return self.data(value)
+
+
+class _Forms:
+    """Strings to look for all at once, the longest first, in time that does not grow with how many there are."""
+
+    def __init__(self, forms: Iterable[str]) -> None:
+        by_start: dict[str, dict[int, set[str]]] = {}
+        for form in forms:
+            by_start.setdefault(form[:MIN_SECRET_LENGTH], {}).setdefault(len(form), set()).add(form)
+        self._by_start = {start: sorted(by_length.items(), reverse=True) for start, by_length in by_start.items()}
+
+    def replaced(self, text: str, replacement: Callable[[str], str]) -> str:
+        pieces: list[str] = []
+        done = position = 0
+        last = len(text) - MIN_SECRET_LENGTH
+        by_start = self._by_start
+        while position <= last:
+            lengths = by_start.get(text[position : position + MIN_SECRET_LENGTH])
+            if lengths is not None:
+                for length, forms in lengths:
+                    if text[position : position + length] in forms:
+                        pieces += (text[done:position], replacement(text[position : position + length]))
+                        position = done = position + length
+                        break
+                else:
+                    position += 1
+            else:
+                position += 1
+        return "".join(pieces) + text[done:]
 
 
 def _redact_assignment(match: re.Match[str]) -> str:

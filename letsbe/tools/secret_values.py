@@ -37,6 +37,7 @@ _PLACEHOLDER = re.compile(
     r"[-_ ].*|.*change[-_ ]?(?:me|this|it).*|.*(?:replace|put)[-_ ]?(?:me|this).*",
     re.I | re.S,
 )
+_NAMES_USER = re.compile(r"(?:USER|USERNAME|LOGIN|ADMIN|DATABASE|DB|NAME)$", re.I)
 _MIN_PASSWORD = 8
 _MIN_KEY = 16
 
@@ -56,10 +57,15 @@ def meet_secrets(redactor: Redactor, values: Mapping[str, str], but: Iterable[st
             redactor.meet(value)
 
 
-def weakness(key: str, value: str, others: Mapping[str, str]) -> Weakness | None:
+def user_names(values: Mapping[str, str]) -> frozenset[str]:
+    """The names of users and databases that an env file sets."""
+    return frozenset(value for key, value in values.items() if _NAMES_USER.search(key) and not is_secret_name(key))
+
+
+def weakness(key: str, value: str, users: frozenset[str]) -> Weakness | None:
     """Why a secret is none; None for values that are not secret, empty, or strong enough.
 
-    ``others`` are the keys of the same file: a password like the user's name is weak.
+    ``users`` are the :func:`user_names` of the same file: a password like one of them is weak.
     """
     if not value or not is_secret_name(key) or _NOT_THE_SECRET.search(key):
         return None
@@ -71,7 +77,7 @@ def weakness(key: str, value: str, others: Mapping[str, str]) -> Weakness | None
         return "default"
     if len(letters) * 2 > len(value) and letters in re.sub(r"[^a-z]+", "", key.lower()):
         return "like_its_key"
-    if any(other == value for name, other in others.items() if _names_user(name) and name != key):
+    if value in users:
         return "like_the_user"
     if len(set(value)) <= 2:
         return "repetitive"
@@ -80,10 +86,6 @@ def weakness(key: str, value: str, others: Mapping[str, str]) -> Weakness | None
 
 _RUNS = ("0123456789" * 4, "9876543210" * 4, "abcdefghijklmnopqrstuvwxyz", "qwertyuiop", "qwertzuiop")
 _LEET = str.maketrans("013457@$!", "oleastasi")
-
-
-def _names_user(name: str) -> bool:
-    return re.search(r"(?:USER|USERNAME|LOGIN|ADMIN|DATABASE|DB|NAME)$", name, re.I) is not None
 
 
 def _is_password(key: str) -> bool:

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from letsbe.tools.redaction import Redactor
-from letsbe.tools.secret_values import is_secret, meet_secrets, weakness
+from letsbe.tools.secret_values import is_secret, meet_secrets, user_names, weakness
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_no_secrets(key: str, value: str) -> None:
     ],
 )
 def test_weak(key: str, value: str, why: str) -> None:
-    assert weakness(key, value, {"DB_USER": "paperless-app", key: value}) == why
+    assert weakness(key, value, user_names({"DB_USER": "paperless-app", key: value})) == why
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_weak(key: str, value: str, why: str) -> None:
     ],
 )
 def test_not_weak(key: str, value: str) -> None:
-    assert weakness(key, value, {"DB_USER": "u", key: value}) is None
+    assert weakness(key, value, user_names({"DB_USER": "u", key: value})) is None
 
 
 def test_secrets_of_a_file_are_met_but_for_those_that_may_be_shown() -> None:
@@ -99,5 +99,5 @@ def test_long_hostile_values_cost_little() -> None:
         "change" * 5_000,
     ):
         is_secret("A", value)
-        weakness("A_KEY", value, {})
+        weakness("A_KEY", value, frozenset())
     assert time.process_time() - started < 2
