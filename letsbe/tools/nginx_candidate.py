@@ -7,7 +7,7 @@ import re
 #: Comments and quoted strings, in which braces and directives mean nothing.
 _OPAQUE = re.compile(rb"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|#[^\n]*", re.S)
 _MAIN = re.compile(rb"(?:^|[;{}\s])(?:events|http|stream|mail)\s*\{")
-_EMERGENCY = re.compile(r"nginx: \[(?:emerg|alert|crit|error)\] (.*)")
+_EMERGENCY = re.compile(r"\[(?:emerg|alert|crit|error)\] (?:\d+#\d+: )?(.*)")
 
 
 def test_document(content: bytes) -> bytes:
