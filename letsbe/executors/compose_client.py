@@ -12,7 +12,8 @@ from letsbe.tools import compose
 from letsbe.tools.compose import RunningContainer
 from letsbe.tools.redaction import Redactor
 
-TIMEOUT_S = 60.0
+VALIDATION_S = 60.0
+ENGINE_S = 10.0
 #: compose's own words, from their end.
 MAX_REASON = 2000
 
@@ -47,12 +48,12 @@ class ComposeClient:
         """The running containers of the stack in a directory; None when there is no engine to ask."""
         if self._docker is None:
             return None
-        done = self._host.run(compose.running_argv(self._docker, directory), changes=False, timeout_s=TIMEOUT_S)
+        done = self._host.run(compose.running_argv(self._docker, directory), changes=False, timeout_s=ENGINE_S)
         return compose.parse_running(done.stdout) if done.rc == 0 and not done.stdout_cut else None
 
     def _run(self, argv: list[str], directory: str) -> tuple[int | None, str]:
         try:
-            done = self._host.run(argv, changes=False, cwd=directory, timeout_s=TIMEOUT_S)
+            done = self._host.run(argv, changes=False, cwd=directory, timeout_s=VALIDATION_S)
         except LetsbeError as error:
             return None, error.message
         if done.rc is None:
