@@ -14,7 +14,8 @@ import yaml
 from letsbe.agent.caller import this_caller
 from letsbe.agent.config import Config, Origin, load
 from letsbe.agent.journal import Journal
-from letsbe.agent.runner import Request, Runner
+from letsbe.agent.outcomes import Request
+from letsbe.agent.runner import Runner
 from letsbe.protocol import Outcome
 
 

@@ -17,7 +17,7 @@ from letsbe.agent.inbox import Inbox
 from letsbe.agent.journal import Journal, Run
 from letsbe.agent.log import bind, logger
 from letsbe.agent.outbox import Outbox
-from letsbe.agent.runner import Stopwatch
+from letsbe.agent.outcomes import Stopwatch
 from letsbe.errors import LetsbeError
 from letsbe.protocol import TaskOffer
 

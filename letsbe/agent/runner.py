@@ -2,49 +2,30 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Struct
 
-from letsbe import __version__
 from letsbe.agent import payloads, policy
+from letsbe.agent.alarm import alarm
 from letsbe.agent.caller import Caller
 from letsbe.agent.config import Config, Origin
+from letsbe.agent.outcomes import Request, Stopwatch, internal_error, log_outcome, stopped
 from letsbe.agent.steps import RunSteps
 from letsbe.errors import DeadlineReached, LetsbeError, Terminated
 from letsbe.executors import executor_class
-from letsbe.executors.base import BaseExecutor, Context, ExecutionResult, Payload
+from letsbe.executors.base import BaseExecutor, Context, Payload
 from letsbe.host import Host
 from letsbe.host.clock import Deadline, Progress, timed_out
 from letsbe.host.files import Files
 from letsbe.host.processes import Processes
-from letsbe.protocol import ErrorInfo, Outcome, instant, new_id
+from letsbe.protocol import Outcome, new_id
 from letsbe.tools.redaction import Redactor
 
 if TYPE_CHECKING:
     from letsbe.agent.journal import Journal
-
-#: How long after its deadline a run that looks at no clock is torn out of its code.
-ALARM_GRACE_S = 10.0
-
-
-class Request(Struct, kw_only=True):
-    """What a caller asks for. ``payload`` is JSON values; ``task_id`` is the orchestrator's, None otherwise."""
-
-    type: str
-    payload: Any
-    task_id: str | None = None
-    schema_version: int | None = None
-    check: bool = False
-    diff: bool = False
-    timeout_s: float | None = None
-    lock_wait_s: float = 0.0
 
 
 class Runner:
@@ -212,111 +193,6 @@ class Runner:
         )
 
 
-class Stopwatch:
-    """When a run began, and the outcome that it ends in."""
-
-    def __init__(self) -> None:
-        self._started_at = time.time()
-        self._started = time.monotonic()
-
-    def outcome(
-        self,
-        request: Request,
-        redactor: Redactor,
-        *,
-        result: ExecutionResult[Any] | None = None,
-        error: LetsbeError | None = None,
-    ) -> Outcome:
-        """The outcome of a result or of an error, redacted."""
-        error = error or (result.error if result else None)
-        data = msgspec.to_builtins(result.data, enc_hook=payloads.encode_hook) if result else {}
-        return Outcome(
-            task_id=request.task_id,
-            type=request.type,
-            status=error.status if error else "succeeded",  # type: ignore[arg-type]
-            success=error is None,
-            changed=bool(result and result.changed),
-            data=redactor.data(data),
-            error=_error_info(error, redactor) if error else None,
-            warnings=redactor.data(result.warnings) if result else [],
-            check=request.check,
-            started_at=instant(self._started_at),
-            duration_ms=int((time.monotonic() - self._started) * 1000),
-            agent_version=__version__,
-        )
-
-    def refusal(self, task_id: str, task_type: str, error: LetsbeError) -> Outcome:
-        """The outcome of a task that never ran."""
-        return self.outcome(Request(type=task_type, payload=None, task_id=task_id), Redactor(), error=error)
-
-
-@contextmanager
-def alarm(deadline: Deadline) -> Iterator[None]:
-    """Tear a run out of code that looks at no clock, some seconds past its deadline. Main thread only."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ring(*_: object) -> None:
-        raise DeadlineReached
-
-    began = time.monotonic()
-    seconds = deadline.remaining() + ALARM_GRACE_S
-    before = signal.signal(signal.SIGALRM, ring)
-    outer, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        if outer > 0:  # the alarm of the run that this is a step of
-            signal.setitimer(signal.ITIMER_REAL, max(0.001, outer - (time.monotonic() - began)))
-        else:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-@contextmanager
-def no_alarm() -> Iterator[None]:
-    """Put a pending alarm off for good: what comes must not be torn apart, and has a deadline of its own."""
-    if threading.current_thread() is threading.main_thread():
-        signal.setitimer(signal.ITIMER_REAL, 0)
-    yield
-
-
-def stopped(stop: BaseException) -> LetsbeError:
-    """The error of a run that a signal ended."""
-    if isinstance(stop, Terminated):
-        return LetsbeError("cancelled", str(stop) or "ended by SIGTERM", hint="`letsbe history` shows how far it came.")
-    return LetsbeError("interrupted", "interrupted by Ctrl-C", hint="`letsbe history` shows how far it came.")
-
-
-def internal_error(error: Exception, task_type: str) -> LetsbeError:
-    """An error that nobody foresaw; its traceback goes to the log only."""
-    from letsbe.agent.log import logger
-
-    logger().error("internal error", task_type=task_type, exc_info=error)
-    return LetsbeError(
-        "internal",
-        f"unexpected {type(error).__name__}",
-        hint="The log has the traceback; it belongs into a bug report.",
-    )
-
-
-def log_outcome(outcome: Outcome, origin: str) -> None:
-    """A line about a run that may have changed something."""
-    from letsbe.agent.log import logger
-
-    logger().info(
-        "run ended" if outcome.success else "run failed",
-        task_id=outcome.task_id,
-        type=outcome.type,
-        origin=origin,
-        status=outcome.status,
-        changed=outcome.changed,
-        ms=outcome.duration_ms,
-        code=outcome.error.code if outcome.error else None,
-    )
-
-
 def _refuse_other_version(kind: type[BaseExecutor[Any, Any]], request: Request) -> None:
     if request.schema_version is not None and request.schema_version != kind.schema_version:
         raise LetsbeError(
@@ -324,12 +200,3 @@ def _refuse_other_version(kind: type[BaseExecutor[Any, Any]], request: Request) 
             f"{request.type} is wanted in version {request.schema_version}, this agent has {kind.schema_version}",
             hint="Upgrade the agent, or send the version that it has.",
         )
-
-
-def _error_info(error: LetsbeError, redactor: Redactor) -> ErrorInfo:
-    return ErrorInfo(
-        code=error.code,
-        message=redactor.prose(error.message),
-        hint=redactor.prose(error.hint),
-        details=redactor.data(error.details),
-    )

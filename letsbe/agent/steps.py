@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from letsbe.agent import payloads
+from letsbe.agent.alarm import no_alarm
+from letsbe.agent.outcomes import Request, Stopwatch
 from letsbe.errors import LetsbeError
 from letsbe.executors import executor_class
 from letsbe.executors.base import Context, Data, Payload, Step
@@ -19,7 +21,7 @@ from letsbe.tools.redaction import Redactor
 
 if TYPE_CHECKING:
     from letsbe.agent.journal import Journal
-    from letsbe.agent.runner import Request, Runner
+    from letsbe.agent.runner import Runner
     from letsbe.agent.undo import Snapshots
 
 #: At most this often is progress written to the journal, in seconds: each write is an fsync.
@@ -72,8 +74,6 @@ class RunSteps:
     @contextmanager
     def respite(self, seconds: float) -> Iterator[None]:
         """Another deadline and no alarm, for putting back what was done."""
-        from letsbe.agent.runner import no_alarm
-
         host = self.context.host
         kept, host.deadline = host.deadline, Deadline(seconds)
         try:
@@ -95,8 +95,6 @@ class RunSteps:
 
     def run(self, step: Step, *, timeout_s: float | None = None) -> Outcome:
         """Run a prepared step within what is left of the whole run's deadline."""
-        from letsbe.agent.runner import Request, Stopwatch
-
         host = self.context.host
         wanted = timeout_s if timeout_s is not None else step.executor.timeout_s(step.payload)
         context = msgspec.structs.replace(

@@ -19,7 +19,8 @@ from letsbe.agent.journal import Journal, Run
 from letsbe.agent.locks import Locks, holder_now
 from letsbe.agent.log import bind
 from letsbe.agent.outbox import Outbox
-from letsbe.agent.runner import Request, Runner, Stopwatch, log_outcome
+from letsbe.agent.outcomes import Request, Stopwatch, log_outcome
+from letsbe.agent.runner import Runner
 from letsbe.errors import LetsbeError, Terminated
 from letsbe.executors import executor_class
 from letsbe.protocol import MAX_RESULT_BYTES, Outcome

@@ -73,7 +73,8 @@ class ExecutorCommand(click.Command):
         **fields: Any,
     ) -> int:
         from letsbe.agent.caller import this_caller, this_origin
-        from letsbe.agent.runner import Request, Runner
+        from letsbe.agent.outcomes import Request
+        from letsbe.agent.runner import Runner
         from letsbe.cli.output import emit_outcome, is_text
         from letsbe.cli.start import start
 
@@ -127,7 +128,7 @@ def _read(argument: str) -> tuple[bytes, str]:
 
 
 def _refusal(request: Any, error: LetsbeError) -> Any:
-    from letsbe.agent.runner import Stopwatch
+    from letsbe.agent.outcomes import Stopwatch
     from letsbe.tools.redaction import Redactor
 
     return Stopwatch().outcome(request, Redactor(), error=error)
