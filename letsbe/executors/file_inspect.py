@@ -53,8 +53,8 @@ class Payload(base.Payload, frozen=True):
         Annotated[str, Meta(min_length=1, max_length=500)] | None,
         Meta(
             description="Regular expression for grep, searched in linear time: no backreferences, no look-around, and"
-            " counted repeats only as far as they need no more than 500 states. Secrets are covered before the search; a"
-            " line longer than 1 MiB is searched in pieces."
+            " counted repeats only as far as they need no more than 500 states. Secrets are covered before the search;"
+            " a line longer than 1 MiB is searched in pieces."
         ),
     ] = None
     fixed: Annotated[bool, Meta(description="The pattern is plain text.")] = False
