@@ -170,7 +170,10 @@ class FileWrite(BaseExecutor[Payload, Data]):
         if (payload.block_id is not None) != (payload.mode == "block"):
             raise _invalid("block_id", "mode block needs a block_id, and only it takes one")
         if payload.content is not None:
-            body = payload.content.encode()
+            try:
+                body = payload.content.encode()
+            except UnicodeEncodeError:
+                raise _invalid("content", "not UTF-8: what is no text goes into content_b64") from None
         else:
             from binascii import Error, a2b_base64
 
@@ -213,7 +216,13 @@ class FileWrite(BaseExecutor[Payload, Data]):
         elif payload.validate == "yaml":
             content_syntax.require_yaml(content, path)
         elif payload.validate == "compose":
-            self._validate_compose(path, content)
+            try:
+                self._validate_compose(path, content)
+            except LetsbeError as error:
+                if error.code != "validation_failed" or not self.host.files.pending:
+                    raise
+                warnings.append(f"refused as the files are now, without what earlier steps would do: {error.message}")
+                return None
         elif payload.validate == "nginx" and not self._validate_nginx(path, content):
             warnings.append("not checked by nginx: it reads the file from disk, and check mode writes nothing")
             return None

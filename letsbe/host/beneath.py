@@ -68,6 +68,7 @@ class Roots:
 
         ``asked`` is the path that the caller named, for messages.
         """
+        path = "/" + "/".join(components(path))
         best = ""
         for prefix in self._known():
             if (path == prefix or path.startswith(prefix.rstrip("/") + "/")) and len(prefix) > len(best):
@@ -79,7 +80,7 @@ class Roots:
                 f"not below an allowed root ({', '.join(self._configured) or 'none is configured'}){link}",
                 "Use a path below a root, or have an administrator add one to `roots` in the configuration.",
             )
-        return self._known()[best], components(path[len(best) :])
+        return self._known()[best], components(path.removeprefix(best))
 
     def _known(self) -> dict[str, str]:
         if not self._prefixes:
@@ -178,6 +179,7 @@ class _Walk:
             target = os.readlink(name, dir_fd=self._descriptor)
         except OSError:
             raise self._unsteady() from None
+        check_names(target, self._path)
         if target.startswith("/"):
             self._restart(target)
         else:
@@ -243,15 +245,25 @@ def check_text(path: str) -> None:
     """Refuse a path that is none by its spelling alone; ``path_refused`` with the reason."""
     if not path.startswith("/"):
         raise refused(path, "not an absolute path", "Begin it with /.")
-    if "\0" in path:
-        raise refused(path, "holds a NUL character", "Remove it.")
-    if any(ord(char) < 32 or ord(char) == 127 for char in path):
-        raise refused(path, "holds a newline or another control character", "Rename the file.")
-    if len(os.fsencode(path)) > MAX_PATH_BYTES:
+    check_names(path, path)
+    if len(path.encode()) > MAX_PATH_BYTES:
         raise refused(path, f"longer than {MAX_PATH_BYTES} bytes", "Use a shorter path.")
     for name in components(path):
-        if len(os.fsencode(name)) > MAX_NAME_BYTES:
+        if len(name.encode()) > MAX_NAME_BYTES:
             raise refused(path, f"a name of more than {MAX_NAME_BYTES} bytes", "Use a shorter name.")
+
+
+def check_names(text: str, path: str) -> None:
+    """Refuse what no name in an outcome or a log may hold. ``text`` is ``path``, or a symlink's target on its way."""
+    if "\0" in text:
+        raise refused(path, "holds a NUL character", "Remove it.")
+    if any(ord(char) < 32 or ord(char) == 127 for char in text):
+        raise refused(path, "holds a newline or another control character", "Rename the file.")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise refused(path, "is not UTF-8", "Rename the file.") from None
 
 
 def refused(path: str, reason: str, hint: str) -> LetsbeError:

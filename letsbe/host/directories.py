@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -20,7 +21,8 @@ def make_directories(parent: int, names: Sequence[str], mode: int) -> None:
                 made = False
             inner = os.open(name, _FLAGS, dir_fd=current)
             if made:
-                os.fchmod(inner, mode)  # whatever the umask is
+                inherited = os.fstat(inner).st_mode & stat.S_ISGID
+                os.fchmod(inner, mode | inherited)  # whatever the umask is
                 os.fsync(current)
             os.close(current)
             current = inner

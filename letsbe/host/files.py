@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -22,6 +24,7 @@ from letsbe.host.file_types import (
     PendingChange,
     sha256_of,
 )
+from letsbe.host.kernel_filesystems import kernel_filesystem
 from letsbe.host.listing import entries_below
 from letsbe.host.open_file import OpenFile
 from letsbe.host.os_errors import shown, told
@@ -51,6 +54,11 @@ class Files:
     def roots(self) -> tuple[str, ...]:
         """The allowed roots, as configured."""
         return self._configured
+
+    @property
+    def pending(self) -> bool:
+        """Whether check mode holds back changes: what is on disk is not what it would be."""
+        return self._overlay is not None and not self._overlay.is_empty
 
     def without_recorder(self) -> Files:
         """The same roots, with no recorder and no check mode: for undo and recovery."""
@@ -161,7 +169,8 @@ class Files:
                 place=place,
                 content=content,
                 before=before,
-                wanted=_wanted(before, perms, owner),
+                wanted=_wanted(place, before, perms, owner),
+                gives_away=before is not None or owner is not None,
                 after_sha256=sha256_of(content),
                 in_place=in_place and before is not None,
             )
@@ -279,7 +288,7 @@ class Files:
         opening.require_directory(place)
         if write.replaces:
             _require_writable(place.directory, os.path.dirname(place.canonical))
-        if write.replaces or write.re_owns:
+        if write.gives_away and (write.replaces or write.re_owns):
             hint = "Run letsbe as root, or write in_place, which keeps the owner."
             replacing.require_ownable(place.canonical, write.wanted, hint)
 
@@ -337,6 +346,8 @@ class _Write(Struct, frozen=True, kw_only=True):
     content: bytes
     before: FileContent | None
     wanted: Attributes
+    #: The owner is not just what a new file gets by itself.
+    gives_away: bool
     after_sha256: str
     in_place: bool
 
@@ -379,11 +390,13 @@ def _not_found(path: str) -> LetsbeError:
     )
 
 
-def _wanted(before: FileContent | None, perms: int | None, owner: tuple[int, int] | None) -> Attributes:
+def _wanted(place: Place, before: FileContent | None, perms: int | None, owner: tuple[int, int] | None) -> Attributes:
     if before is not None:
         uid, gid = owner or (before.stat.uid, before.stat.gid)
         return Attributes(mode=before.stat.mode if perms is None else perms, uid=uid, gid=gid)
-    uid, gid = owner or (os.geteuid(), os.getegid())
+    directory = os.fstat(place.directory)
+    group = directory.st_gid if directory.st_mode & stat.S_ISGID and not place.missing else os.getegid()
+    uid, gid = owner or (os.geteuid(), group)
     return Attributes(mode=0o600 if perms is None else perms, uid=uid, gid=gid)
 
 
@@ -416,9 +429,13 @@ def _changed_meanwhile(place: Place) -> LetsbeError:
 
 def _require_writable(directory: int, path: str) -> None:
     """Raise before any effect when nothing can be made in a directory."""
+    if (kernel := kernel_filesystem(directory)) is not None:
+        raise refused(path, f"on the kernel's {kernel} file system", "Only real files are written.")
+    if os.fstatvfs(directory).f_flag & os.ST_RDONLY:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
     if not os.access(".", os.W_OK | os.X_OK, dir_fd=directory, effective_ids=True):
         raise LetsbeError(
             "permission_denied",
             f"nothing can be made in {shown(path)}: the directory is not writable",
-            hint="The agent's user needs rights on it; a read-only file system has none.",
+            hint="The agent's user needs rights on it.",
         )

@@ -23,6 +23,11 @@ class Overlay:
         """What a file would hold; ANY when nothing was done to it."""
         return self._files.get(canonical, ANY)
 
+    @property
+    def is_empty(self) -> bool:
+        """Nothing would have been changed so far."""
+        return not self._files and not self._directories
+
     def has_directory(self, canonical: str) -> bool:
         """Whether the directory would have been made."""
         return canonical in self._directories
