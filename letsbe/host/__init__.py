@@ -29,6 +29,7 @@ class Host(Struct, kw_only=True):
         env: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
         output_bytes: int = 65_536,
+        descriptors: Sequence[int] = (),
     ) -> Completed:
         """Run a program to its end within the deadline: see :meth:`Processes.run`."""
         return self.processes.run(
@@ -39,4 +40,5 @@ class Host(Struct, kw_only=True):
             env=env,
             timeout_s=self.deadline.within(timeout_s),
             output_bytes=output_bytes,
+            descriptors=descriptors,
         )

@@ -82,6 +82,10 @@ class Roots:
             )
         return self._known()[best], components(path.removeprefix(best))
 
+    def holds(self, path: str) -> bool:
+        """Whether an absolute path without symlinks is that of a root, or of something below one."""
+        return any(path == prefix or path.startswith(prefix.rstrip("/") + "/") for prefix in self._known())
+
     def _known(self) -> dict[str, str]:
         if not self._prefixes:
             for root in self._configured:

@@ -26,7 +26,7 @@ from letsbe.host.file_types import (
 )
 from letsbe.host.kernel_filesystems import kernel_filesystem
 from letsbe.host.listing import entries_below
-from letsbe.host.open_file import OpenFile
+from letsbe.host.open_file import OpenFile, in_memory
 from letsbe.host.os_errors import shown, told
 from letsbe.host.overlay import Overlay
 from letsbe.host.replacing import Attributes
@@ -130,6 +130,28 @@ class Files:
             yield f"/proc/self/fd/{descriptor}"
         finally:
             os.close(descriptor)
+
+    @contextmanager
+    def handed(self, path: str) -> Iterator[tuple[str, int]]:
+        """An existing file or directory for a child process to open, whatever happens to its name meanwhile.
+
+        Gives the name by which the child reaches it, and the descriptor that it has to inherit for that.
+        """
+        with self._place(path) as place, told(path):
+            if self._overlay is not None and isinstance(found := self._overlay.get(place.canonical), FileContent):
+                with in_memory(found.content) as descriptor:
+                    yield f"/proc/self/fd/{descriptor}", descriptor
+                return
+        if self.stat(path).type == "directory":
+            with self.directory(path) as name:
+                yield f"{name}/", int(name.rpartition("/")[2])
+            return
+        with self._place(path) as place, told(path), opening.regular_file(place) as (descriptor, _):
+            yield f"/proc/self/fd/{descriptor}", descriptor
+
+    def is_below_root(self, path: str) -> bool:
+        """Whether an absolute path without symlinks names something below a root."""
+        return self._roots.holds(path)
 
     def list(self, path: str, max_depth: int, max_entries: int) -> list[FileStat]:
         """What is below a directory, by name, with paths relative to it; symlinks are named, not followed.

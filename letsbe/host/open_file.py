@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from letsbe.host.file_types import FileStat
 
@@ -41,3 +43,15 @@ class OpenFile:
             digest.update(chunk)
             offset += len(chunk)
         return digest.hexdigest()
+
+
+@contextmanager
+def in_memory(content: bytes) -> Iterator[int]:
+    """A descriptor of a file that is nowhere on disk and holds this."""
+    descriptor = os.memfd_create("letsbe")
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+        yield descriptor
+    finally:
+        os.close(descriptor)

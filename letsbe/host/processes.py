@@ -82,10 +82,9 @@ class Processes:
         for path in _with_parents(program):
             status = os.lstat(path)
             mode = status.st_mode
-            if stat.S_ISDIR(mode):
-                shared = 0 if mode & stat.S_ISVTX else 0o002
-            else:
-                shared = 0o002 if status.st_gid == 0 else 0o022
+            shared = 0o002 if stat.S_ISDIR(mode) or status.st_gid == 0 else 0o022
+            if stat.S_ISDIR(mode) and mode & stat.S_ISVTX:
+                shared = 0
             if mode & shared or status.st_uid not in (0, os.geteuid()):
                 return path
         return None
