@@ -37,6 +37,13 @@ def load(journal: Journal) -> Breaker:
     return Breaker() if text is None else msgspec.json.decode(text, type=Breaker)
 
 
+#: Only what failed on the way to the orchestrator, or there, counts: a mistake on this machine is mended by a person,
+#: and the next poll should see it.
+def counts(code: str) -> bool:
+    """Whether an error of this code is a failed exchange."""
+    return code.startswith("orchestrator_") or code == "enrolment_refused"
+
+
 def failed(journal: Journal, reason: str, retry_after_s: float | None) -> Breaker:
     """Another failure: exponential delay with full jitter in its upper half, or what the orchestrator asked for."""
     failures = load(journal).failures + 1

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import requests
+import requests.auth
 
 from letsbe import __version__
 from letsbe.agent.config import OrchestratorConfig
@@ -50,6 +51,18 @@ _HINTS = {
 }
 
 
+class _Bearer(requests.auth.AuthBase):
+    """The agent's token, or nothing: set as the session's authentication so that ~/.netrc can't put another in."""
+
+    def __init__(self, token: str | None) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._token is not None:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
 class Client:
     """One session with an orchestrator."""
 
@@ -58,8 +71,7 @@ class Client:
         self._session = requests.Session()
         self._ca_file = ca_file(config)
         self._session.headers["User-Agent"] = f"letsbe/{__version__}"
-        if token is not None:
-            self._session.headers["Authorization"] = f"Bearer {token}"
+        self._session.auth = _Bearer(token)
 
     def register(self, request: RegisterRequest) -> RegisterResponse:
         """Make this agent known."""

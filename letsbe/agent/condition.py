@@ -84,7 +84,7 @@ def _examine(config: Config, me: Identity | None, journal: Journal | None) -> Co
     return Condition(
         version=__version__,
         agent_id=None if me is None else me.agent_id,
-        orchestrator=config.orchestrator.url if me is None else me.url,
+        orchestrator=config.orchestrator.url,
         enrolled=me is not None and me.agent_token is not None,
         exchange=_exchange(config, journal),
         clock_skew_s=None if skew is None else int(skew),

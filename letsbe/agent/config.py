@@ -53,7 +53,9 @@ class OriginPolicy(_Section, frozen=True):
 
     allow: Annotated[list[str], Meta(description='Task types, or "*".')] = msgspec.field(default_factory=lambda: ["*"])
     deny: Annotated[list[str], Meta(description="Task types taken away again.")] = []
-    reveal: Annotated[bool, Meta(description="May see secret values in clear where a task asks for them.")] = False
+    reveal: Annotated[
+        bool | None, Meta(description="May see secret values in clear where a task asks for them; null: local only.")
+    ] = None
 
 
 class PolicyConfig(_Section, frozen=True):
@@ -61,7 +63,7 @@ class PolicyConfig(_Section, frozen=True):
 
     orchestrator: OriginPolicy = OriginPolicy()
     ssh: OriginPolicy = OriginPolicy()
-    local: OriginPolicy = OriginPolicy(reveal=True)
+    local: OriginPolicy = OriginPolicy()
 
 
 class ShellConfig(_Section, frozen=True):

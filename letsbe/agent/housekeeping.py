@@ -25,12 +25,16 @@ def tidy(config: Config, journal: Journal) -> None:
         return
     journal.remember(_FACT, str(time.time()))
     from letsbe.agent import undo
+    from letsbe.agent.inbox import Inbox
     from letsbe.agent.locks import Locks
 
     journal.prune()
     undo.prune(config.state_dir)
     Locks(config.state_dir).sweep()
     _remove_stale_temporaries(config.state_dir)
+    inbox = Inbox(config.state_dir)
+    for task_id in set(inbox.task_ids()) - {run.id for run in journal.under_lease()}:
+        inbox.drop(task_id)
 
 
 def _remove_stale_temporaries(state_dir: str) -> None:

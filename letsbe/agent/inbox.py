@@ -36,5 +36,12 @@ class Inbox:
         """The task is finished."""
         remove(self._path(task_id))
 
+    def task_ids(self) -> list[str]:
+        """The tasks that are kept."""
+        try:
+            return [name for name in os.listdir(self._directory) if not name.endswith(".tmp")]
+        except FileNotFoundError:
+            return []
+
     def _path(self, task_id: str) -> str:
         return os.path.join(self._directory, task_id)

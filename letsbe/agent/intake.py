@@ -19,7 +19,7 @@ from letsbe.agent.log import bind, logger
 from letsbe.agent.outbox import Outbox
 from letsbe.agent.outcomes import Stopwatch
 from letsbe.errors import LetsbeError
-from letsbe.protocol import TaskOffer
+from letsbe.protocol import TaskOffer, epoch
 
 
 class Intake:
@@ -71,6 +71,7 @@ class Intake:
         else:
             run.type = believed.task.type
             run.caller = msgspec.json.encode(Caller(uid=os.getuid(), requested_by=believed.task.requested_by)).decode()
+            run.expires_at = epoch(believed.task.expires_at)
             self._inbox.put(believed)
             self._journal.receive(run)
 

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from letsbe.agent.permissions import refuse_writable_by_others
 from letsbe.agent.processes_alive import ProcessIdentity, is_alive, this_process
 from letsbe.errors import LetsbeError
 from letsbe.protocol import Outcome
@@ -36,7 +37,7 @@ CREATE TABLE run (
     state TEXT NOT NULL CHECK (state IN ('received', 'started', 'finished', 'acked', 'parked')),
     pid INTEGER, pid_started INTEGER, boot_id TEXT,
     step TEXT NOT NULL DEFAULT '', percent INTEGER, message TEXT NOT NULL DEFAULT '',
-    received_at REAL, claimed_at REAL, started_at REAL, finished_at REAL,
+    expires_at REAL, received_at REAL, claimed_at REAL, started_at REAL, finished_at REAL,
     reruns INTEGER NOT NULL DEFAULT 0,
     cancel INTEGER NOT NULL DEFAULT 0,
     outcome BLOB,                     -- JSON, redacted: the very bytes that are delivered
@@ -76,6 +77,7 @@ class Run(Struct, kw_only=True):
     step: str = ""
     percent: int | None = None
     message: str = ""
+    expires_at: float | None = None
     received_at: float | None = None
     claimed_at: float | None = None
     started_at: float | None = None
@@ -121,6 +123,7 @@ class Journal:
         self.path = os.path.join(state_dir, "state.db")
         try:
             os.makedirs(state_dir, mode=0o700, exist_ok=True)
+            refuse_writable_by_others(state_dir, os.stat(state_dir))
             self._db = sqlite3.connect(self.path, timeout=30.0, isolation_level=None)
             self._db.row_factory = sqlite3.Row
             self._prepare()
@@ -286,12 +289,16 @@ class Journal:
             self._write("INSERT OR REPLACE INTO fact (name, value) VALUES (?, ?)", name, value)
 
     def prune(self) -> list[str]:
-        """Drop what is past 90 days or 10,000 rows, never what still has to be delivered; returns the dropped ids."""
+        """Drop what is past 90 days or 10,000 rows; returns the dropped ids.
+
+        Never what still has to be delivered, nor a task that could still be replayed.
+        """
         with self._writing():
             rows = self._db.execute(
                 "DELETE FROM run WHERE (state IN ('acked', 'parked') OR (state = 'finished' AND attempt_id IS NULL))"
-                " AND (finished_at < ? OR id <= (SELECT id FROM run ORDER BY id DESC LIMIT 1 OFFSET ?)) RETURNING id",
-                (time.time() - KEPT_S, KEPT_ROWS),
+                " AND coalesce(expires_at, 0) < ? AND (finished_at < ?"
+                " OR id <= (SELECT id FROM run ORDER BY id DESC LIMIT 1 OFFSET ?)) RETURNING id",
+                (time.time(), time.time() - KEPT_S, KEPT_ROWS),
             ).fetchall()
         return [row[0] for row in rows]
 

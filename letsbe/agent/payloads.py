@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from letsbe.errors import LetsbeError
+from letsbe.executors import EXECUTOR_REGISTRY, executor_class
 from letsbe.executors.base import Payload
 from letsbe.tools.redaction import Redactor, Secret
 
@@ -95,14 +96,33 @@ def secrets_in(value: Any) -> list[Secret]:
 
 def for_journal(payload: Payload, redactor: Redactor) -> str:
     """The payload as JSON that the journal may hold: secrets redacted, content as size and SHA-256."""
-    values: dict[str, Any] = {}
-    for field in msgspec.structs.fields(payload):
-        value = getattr(payload, field.name)
-        if value == field.default and field.default is not msgspec.NODEFAULT:
-            continue
-        values[field.name] = _digest(value) if value is not None and _is_digest_only(field.type) else value
-    plain = msgspec.to_builtins(values, enc_hook=encode_hook)
-    return msgspec.json.encode(redactor.named(plain)).decode()
+    fields = msgspec.structs.fields(payload)
+    changed = [field.name for field in fields if getattr(payload, field.name) != field.default]
+    plain = msgspec.to_builtins(payload, enc_hook=encode_hook)
+    covered = _covered({name: plain[name] for name in changed}, type(payload))
+    return msgspec.json.encode(redactor.named(covered)).decode()
+
+
+def _covered(values: dict[str, Any], payload_type: type[Payload]) -> dict[str, Any]:
+    """A payload's JSON with size and SHA-256 in place of content, in the payloads of steps inside it too."""
+    kinds = {field.name: field.type for field in msgspec.structs.fields(payload_type)}
+    return {
+        name: _digest(value) if value is not None and _is_digest_only(kinds.get(name)) else _covered_steps(value)
+        for name, value in values.items()
+    }
+
+
+def _covered_steps(value: Any) -> Any:
+    """JSON in which whatever looks like a task, with ``type`` and ``payload``, is covered by that type's rules."""
+    if isinstance(value, list):
+        return [_covered_steps(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    inner, kind = value.get("payload"), value.get("type")
+    if isinstance(inner, dict) and kind in EXECUTOR_REGISTRY:
+        covered = _covered(inner, executor_class(str(kind)).payload_type)
+        return {**value, "payload": covered}
+    return {key: _covered_steps(item) for key, item in value.items()}
 
 
 def encode_hook(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 
 from letsbe.errors import LetsbeError
 
@@ -18,6 +19,12 @@ def refuse_writable_by_others(path: str, status: os.stat_result) -> None:
     above = os.stat(directory)
     if not above.st_mode & stat.S_ISVTX:
         _refuse(directory, above, "chmod go-w")
+
+
+def refuse_writable_program() -> None:
+    """Raise ``unsafe_permissions`` when the built file that runs could be replaced by others. From source: nothing."""
+    if getattr(sys, "frozen", False):
+        refuse_writable_by_others(sys.executable, os.stat(sys.executable))
 
 
 def refuse_readable_by_others(path: str, status: os.stat_result) -> None:

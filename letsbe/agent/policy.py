@@ -39,9 +39,10 @@ def check_signer(granted: frozenset[str], task_type: str) -> None:
 def rights(config: Config, origin: Origin) -> Rights:
     """What the origin is granted beyond the executor itself."""
     defaults = DEFAULT_RULES if config.shell.defaults else ()
+    reveal = _section(config, origin).reveal
     return Rights(
         commands=(*config.shell.allow, *defaults),
-        reveal=_section(config, origin).reveal,
+        reveal=origin == "local" if reveal is None else reveal,
         output_bytes=config.limits.output_bytes,
         file_bytes=config.limits.file_bytes,
     )

@@ -6,6 +6,7 @@ poll can heartbeat for a long task, renew its lease, and run tasks that only rea
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import ExitStack
 
@@ -16,12 +17,13 @@ from letsbe.agent import breaker, identity, last_poll
 from letsbe.agent.client import Client, RefusedByOrchestrator, server_clock
 from letsbe.agent.config import Config
 from letsbe.agent.housekeeping import tidy
+from letsbe.agent.identity import Identity
 from letsbe.agent.journal import Journal
 from letsbe.agent.locks import Locks, holder_now
 from letsbe.agent.log import logger
 from letsbe.agent.outbox import Outbox
 from letsbe.errors import LetsbeError
-from letsbe.protocol import AttemptProgress, PollRequest, PollResponse
+from letsbe.protocol import PROBLEM_AGENT_UNKNOWN, AttemptProgress, PollLimits, PollRequest, PollResponse
 
 #: Clocks that differ by more are worth a warning.
 SKEW_S = 60.0
@@ -40,10 +42,13 @@ class Polled(Struct, kw_only=True):
 class Poll:
     """One poll."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, at_once: bool = False) -> None:
+        """``at_once``: ask even while the breaker says to wait."""
         self.config = config
         self.polled = Polled()
+        self._at_once = at_once
         self._begun = time.monotonic()
+        self._limits = PollLimits()
 
     def run(self) -> Polled:
         """Exchange and work; raises :class:`LetsbeError` when the exchange failed."""
@@ -72,32 +77,29 @@ class Poll:
                 return
             tidy(self.config, journal)
             window = breaker.load(journal)
-            if window.is_open:
+            if window.is_open and not self._at_once:
                 self.polled.skipped = f"not before {time.ctime(window.not_before)}: {window.reason}"
                 return
             client = self._exchange(journal)
         if journal.in_state("received", 1):
             from letsbe.agent.worker import Worker
 
-            Worker(self.config, journal, client, self.polled, self._begun).work(locks)
+            outbox = Outbox(journal, client, self._limits.result_bytes)
+            Worker(self.config, journal, outbox, self.polled, self._begun).work(locks)
 
     def _exchange(self, journal: Journal) -> Client:
         try:
-            me = identity.load(self.config.state_dir)
-            if me is None or me.agent_token is None:
-                from letsbe.agent.registration import register
-
-                me = register(self.config, me)
-            client = Client(self.config.orchestrator, self.config.orchestrator.url or "", me.agent_token)
-            answer = client.poll(me.agent_id, self._question(journal))
+            me, client, answer = self._ask(journal)
         except LetsbeError as error:
             retry_after_s = error.retry_after_s if isinstance(error, RefusedByOrchestrator) else None
-            after = breaker.failed(journal, error.message, retry_after_s)
-            logger().info("exchange failed", code=error.code, reason=error.message, failures=after.failures)
+            if breaker.counts(error.code):
+                breaker.failed(journal, error.message, retry_after_s)
+            logger().info("exchange failed", code=error.code, reason=error.message)
             raise
         breaker.succeeded(journal, answer.next_poll_s)
         last_poll.mark(self.config.state_dir)
         self._note_skew(journal, answer)
+        self._limits = answer.limits
         outbox = Outbox(journal, client, answer.limits.result_bytes)
         self.polled.delivered += outbox.deliver()
         if answer.tasks or answer.cancel or journal.unclaimed():
@@ -109,6 +111,30 @@ class Poll:
             self.polled.delivered += intake.claim(client, outbox)
             intake.cancel(answer.cancel)
         return client
+
+    def _ask(self, journal: Journal) -> tuple[Identity, Client, PollResponse]:
+        """Poll; register before if this agent is not known yet, or no longer and there is a new token."""
+        me = identity.load(self.config.state_dir)
+        if me is None or me.agent_token is None:
+            me = self._register(me)
+        client = self._client(me)
+        try:
+            return me, client, client.poll(me.agent_id, self._question(journal))
+        except RefusedByOrchestrator as error:
+            token_file = self.config.orchestrator.enrolment_token_file
+            if error.problem.type != PROBLEM_AGENT_UNKNOWN or not os.path.exists(token_file):
+                raise
+        me = self._register(me)
+        client = self._client(me)
+        return me, client, client.poll(me.agent_id, self._question(journal))
+
+    def _register(self, me: Identity | None) -> Identity:
+        from letsbe.agent.registration import register
+
+        return register(self.config, me)
+
+    def _client(self, me: Identity) -> Client:
+        return Client(self.config.orchestrator, self.config.orchestrator.url or "", me.agent_token)
 
     def _question(self, journal: Journal) -> PollRequest:
         running = [

@@ -6,6 +6,7 @@ import time
 
 from letsbe import __version__
 from letsbe.agent.config import Config
+from letsbe.agent.inbox import Inbox
 from letsbe.agent.journal import Journal, Run
 from letsbe.agent.undo import Undo
 from letsbe.errors import LetsbeError
@@ -56,4 +57,5 @@ def _settle(config: Config, journal: Journal, run: Run) -> Outcome:
         agent_version=__version__,
     )
     journal.finish(run.id, outcome, steps_from=("started",))
+    Inbox(config.state_dir).drop(run.id)
     return outcome

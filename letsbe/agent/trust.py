@@ -12,6 +12,9 @@ from msgspec import Struct
 from letsbe.errors import LetsbeError
 from letsbe.protocol import TASK_PAYLOAD_TYPE, Envelope, Task, TrustedKey, epoch, pae
 
+#: How long a task may be valid, in seconds. The journal remembers every task until its expiry at least.
+MAX_LIFETIME_S = 30 * 86_400
+
 
 class Believed(Struct, frozen=True, kw_only=True):
     """A task, and the task types that its signer may ask for."""
@@ -58,12 +61,24 @@ def believe(
     return Believed(task=task, granted=granted)
 
 
+def is_due(task: Task, server_now: float) -> bool:
+    """Whether a task's ``not_before`` has come, by the orchestrator's clock."""
+    return task.not_before is None or server_now >= epoch(task.not_before)
+
+
 def refuse_expired(task: Task, server_now: float) -> None:
     """Raise ``expired_task`` when the task's time is over, by the orchestrator's clock."""
     try:
         expires = epoch(task.expires_at)
+        is_due(task, server_now)
     except ValueError as error:
-        raise LetsbeError("unsupported_version", f"task {task.task_id}: expires_at: {error}") from None
+        raise LetsbeError("unsupported_version", f"task {task.task_id}: {error}") from None
+    if expires - server_now > MAX_LIFETIME_S:
+        raise LetsbeError(
+            "untrusted_task",
+            f"task {task.task_id} would be valid until {task.expires_at}, longer than 30 days",
+            hint="Submit it with a shorter --expires: the journal must outlive what could be replayed.",
+        )
     if server_now >= expires:
         raise LetsbeError(
             "expired_task",

@@ -69,7 +69,7 @@ def _outcome(undo_id: str, run: Run, undone: Undone, started: float, check: bool
         )
     data: dict[str, Any] = {"run": run.id, "type": run.type, **msgspec.to_builtins(undone)}
     return Outcome(
-        task_id=undo_id,
+        task_id=None if check else undo_id,
         type=TYPE,
         status="failed" if error else "succeeded",
         success=error is None,

@@ -12,7 +12,6 @@ import msgspec
 
 from letsbe.agent import trust
 from letsbe.agent.caller import Caller
-from letsbe.agent.client import Client
 from letsbe.agent.config import Config
 from letsbe.agent.inbox import Inbox
 from letsbe.agent.journal import Journal, Run
@@ -23,7 +22,7 @@ from letsbe.agent.outcomes import Request, Stopwatch, log_outcome
 from letsbe.agent.runner import Runner
 from letsbe.errors import LetsbeError, Terminated
 from letsbe.executors import executor_class
-from letsbe.protocol import MAX_RESULT_BYTES, Outcome
+from letsbe.protocol import Outcome
 
 if TYPE_CHECKING:
     from letsbe.agent.poll import Polled
@@ -35,10 +34,10 @@ LOCK_WAIT_S = 20.0
 class Worker:
     """The work phase of one poll."""
 
-    def __init__(self, config: Config, journal: Journal, client: Client, polled: Polled, begun: float) -> None:
+    def __init__(self, config: Config, journal: Journal, outbox: Outbox, polled: Polled, begun: float) -> None:
         self.config = config
         self._journal = journal
-        self._outbox = Outbox(journal, client, MAX_RESULT_BYTES)
+        self._outbox = outbox
         self._inbox = Inbox(config.state_dir)
         self._polled = polled
         self._begun = begun
@@ -89,10 +88,13 @@ class Worker:
         if believed is None:
             lost = LetsbeError("task_lost", f"task {run.id} is no longer in the inbox; it did not begin")
             return Stopwatch().refusal(run.id, run.type, lost)
+        server_now = time.time() + float(self._journal.fact("clock_skew_s") or 0)
         try:
-            trust.refuse_expired(believed.task, time.time() + float(self._journal.fact("clock_skew_s") or 0))
+            trust.refuse_expired(believed.task, server_now)
         except LetsbeError as error:
             return Stopwatch().refusal(run.id, run.type, error)
+        if not trust.is_due(believed.task, server_now):
+            return None
         task = believed.task
         runner = Runner(
             self.config,
@@ -132,11 +134,11 @@ class Worker:
             if cancelled:
                 raise Terminated("cancelled by the orchestrator")
 
-        before = signal.signal(signal.SIGUSR1, look)
+        signal.signal(signal.SIGUSR1, look)
         try:
             yield
         finally:
-            signal.signal(signal.SIGUSR1, before)
+            signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # one that comes late is for a task that has ended
 
 
 def _only_reads(task_type: str) -> bool:

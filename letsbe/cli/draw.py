@@ -88,12 +88,20 @@ def _list(values: list[Any]) -> RenderableType:
     if not values:
         return Text("-", "dim")
     if all(isinstance(value, dict) for value in values):
-        columns = list(dict.fromkeys(key for value in values for key in value))
-        if len(columns) <= 8 and not any(isinstance(item, (dict, list)) for value in values for item in value.values()):
+        columns = [
+            key
+            for key in dict.fromkeys(key for value in values for key in value)
+            if any(value.get(key) not in (None, "", [], {}) for value in values)
+        ]
+        if len(columns) <= 10 and not any(
+            isinstance(item, (dict, list)) for value in values for item in value.values()
+        ):
             table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
             for column in columns:
                 table.add_column(column, overflow="fold")
             for value in values:
                 table.add_row(*(draw_value(value.get(column)) for column in columns))
             return table
+    if any(isinstance(value, (dict, list)) for value in values):
+        return Group(*(part for value in values for part in (draw_value(value), "")))
     return Group(*(draw_value(value) for value in values))

@@ -13,9 +13,10 @@ from letsbe.cli.options import shared
 @shared(
     click.Option(["--splay"], is_flag=True, help="First wait this agent's fixed share of poll.splay_s (cron uses it)."),
     click.Option(["--if-set"], is_flag=True, help="Do nothing while no orchestrator is set (cron uses it)."),
+    click.Option(["--now"], is_flag=True, help="Ask even while failures or the orchestrator say to wait."),
 )
 @click.command()
-def poll(splay: bool, if_set: bool, output: str, config: str | None, verbose: int) -> int:
+def poll(splay: bool, if_set: bool, now: bool, output: str, config: str | None, verbose: int) -> int:
     """Ask the orchestrator for work and do it.
 
     Registers first if this machine is not enrolled yet. Silent when all is well; exits 0 when another poll runs.
@@ -29,7 +30,7 @@ def poll(splay: bool, if_set: bool, output: str, config: str | None, verbose: in
         return 0
     if splay:
         time.sleep(_splay(settings.state_dir, settings.poll.splay_s))
-    polled = Poll(settings).run()
+    polled = Poll(settings, at_once=now).run()
     if output == "json":
         write_json(polled)
     elif verbose or output == "text" or (is_text(output) and os.isatty(2)):

@@ -25,7 +25,7 @@ def identity_of_agent(config: Config) -> list[Finding]:
     me = identity.load(config.state_dir)
     if me is not None and me.agent_token is not None:
         if url is not None and me.url != url:
-            hint = f"Set the url back, or remove {identity.path(config.state_dir)} and enrol this machine there."
+            hint = f"If it did not move there: remove {identity.path(config.state_dir)} and enrol this machine anew."
             return [warn("identity", f"enrolled at {me.url}, while orchestrator.url is {url}", hint)]
         return [ok("identity", f"agent {me.agent_id}, enrolled")]
     if url is None:
@@ -65,11 +65,11 @@ def last_exchange(config: Config) -> list[Finding]:
     trouble = _trouble(config)
     if at is None:
         observed = "the orchestrator has never answered"
-        return [warn("last poll", f"{observed}{trouble}", "`letsbe poll -v` tries it now.")]
+        return [warn("last poll", f"{observed}{trouble}", "`letsbe poll --now -v` tries it now.")]
     age = time.time() - at
     observed = f"answered at {instant(at)}, {round(age)} s ago"
     if age > SILENT_S:
-        return [warn("last poll", f"{observed}{trouble}", "`letsbe poll -v` tries it now.")]
+        return [warn("last poll", f"{observed}{trouble}", "`letsbe poll --now -v` tries it now.")]
     return [ok("last poll", observed)]
 
 
