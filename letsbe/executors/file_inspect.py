@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 from letsbe.errors import LetsbeError
 from letsbe.executors import base
 from letsbe.executors.base import BaseExecutor, ExecutionResult
+from letsbe.executors.file_search import FileSearch
 from letsbe.host.accounts import owner_names
 from letsbe.host.clock import Deadline
 from letsbe.host.files import FileStat, OpenFile
@@ -18,14 +19,12 @@ from letsbe.protocol import instant
 from letsbe.tools.dotenv import parse
 from letsbe.tools.env_names import is_env_name
 from letsbe.tools.file_part import SURROUNDINGS, Part, lines_from_end, lines_from_start, part_of
-from letsbe.tools.line_search import Line, piece_end, search_piece
 from letsbe.tools.redaction import Redactor
 from letsbe.tools.secret_values import meet_secrets
 
 #: Up to this size the whole file's SHA-256 is given.
 HASHED_BYTES = 64 * 1024 * 1024
 _ENV_BYTES = 1024 * 1024
-_PIECE = 1024 * 1024
 #: A search ends after this, and says where to go on.
 SEARCH_S = 10.0
 
@@ -185,25 +184,19 @@ class FileInspect(BaseExecutor[Payload, Data]):
             data.content = part.text
 
     def _grep(self, payload: Payload, file: OpenFile, redactor: Redactor | None, data: Data) -> None:
-        search = _Search(payload, data, _matcher(payload))
-        position = min(payload.offset, file.size)
-        deadline = Deadline(self.host.deadline.within(SEARCH_S))
-        while position < file.size and not search.full:
-            if deadline.remaining() == 0:
-                search.stop_at(position)
-                break
-            piece = file.pread(position, _PIECE)
-            stop = position + piece_end(piece, position + len(piece) >= file.size)
-            first = max(0, position - SURROUNDINGS)
-            around = file.pread(first, stop - first + SURROUNDINGS)
-            for line in search_piece(around, first, position, stop, search.matches, redactor):
-                if not search.take(line):
-                    break
-            if stop == position:
-                break  # it was cut short meanwhile
-            position = stop
-        if not search.full and not data.truncated:
-            data.next_offset = position
+        search = FileSearch(
+            _matcher(payload),
+            max_matches=payload.max_matches,
+            max_bytes=payload.max_bytes,
+            deadline=Deadline(self.host.deadline.within(SEARCH_S)),
+        )
+        found = search.run(file, payload.offset, redactor)
+        data.truncated, data.next_offset = found.truncated, found.next_offset
+        data.redacted = any(line.redacted for _, line in found.lines)
+        data.matches = [
+            Match(line=None if payload.offset else number, offset=line.start, text=line.text)
+            for number, line in found.lines
+        ]
 
     def _redactor(self, file: OpenFile) -> Redactor:
         """The run's redactor, which has met the secrets of the file, or of the ``.env`` beside it."""
@@ -233,37 +226,6 @@ class FileInspect(BaseExecutor[Payload, Data]):
             raise _invalid("offset", "only range and grep take an offset")
         if payload.lines is not None and payload.mode not in ("head", "tail"):
             raise _invalid("lines", "only head and tail take a number of lines")
-
-
-class _Search:
-    """The lines found so far, and whether there is room for more."""
-
-    def __init__(self, payload: Payload, data: Data, matches: Callable[[str], bool]) -> None:
-        self._payload = payload
-        self._data = data
-        self._room = payload.max_bytes
-        self._number = 1
-        self.matches = matches
-        self.full = False
-
-    def take(self, line: Line) -> bool:
-        """Keep a line if it matches; False when there was no room for it."""
-        if line.matches:
-            size = len(line.text.encode())
-            if len(self._data.matches) == self._payload.max_matches or (size > self._room and self._data.matches):
-                self.stop_at(line.start)
-                return False
-            self._room -= size
-            number = None if self._payload.offset else self._number
-            self._data.matches.append(Match(line=number, offset=line.start, text=line.text))
-            self._data.redacted = self._data.redacted or line.redacted
-        self._number += line.ends
-        return True
-
-    def stop_at(self, position: int) -> None:
-        """The search is over before the file is."""
-        self.full = True
-        self._data.truncated, self._data.next_offset = True, position
 
 
 def _matcher(payload: Payload) -> Callable[[str], bool]:

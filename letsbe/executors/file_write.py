@@ -9,9 +9,10 @@ from msgspec import Meta, Struct
 from letsbe.errors import LetsbeError
 from letsbe.executors import base
 from letsbe.executors.base import BaseExecutor, ExecutionResult
+from letsbe.executors.bind_mount_search import containers_that_mount
+from letsbe.executors.content_checks import ContentChecks
 from letsbe.host.accounts import owner_ids, owner_names
 from letsbe.host.files import MAX_REPLACED_BYTES, Change, FileContent
-from letsbe.tools import bind_mounts, content_syntax, nginx_candidate
 from letsbe.tools.diff import unified_diff
 from letsbe.tools.dotenv import parse
 from letsbe.tools.env_names import is_env_name
@@ -20,8 +21,6 @@ from letsbe.tools.secret_values import meet_secrets
 
 #: Mode of a new file unless `perms` says otherwise: what a container's user must be able to read.
 NEW_FILE_MODE = 0o644
-_DOCKER_S = 10.0
-_VALIDATION_S = 60.0
 
 Path = Annotated[str, Meta(description="Absolute path, under an allowed root.", min_length=1, max_length=4095)]
 
@@ -189,6 +188,25 @@ class FileWrite(BaseExecutor[Payload, Data]):
             )
         return body
 
+    def _validate(self, payload: Payload, content: bytes, warnings: list[str]) -> str | None:
+        """What the content was checked as; None, and a warning, when it could not be."""
+        if payload.validate is None:
+            return None
+        checks = ContentChecks(self.host, self.context.redactor)
+        warning = checks.check(payload.validate, self.host.files.canonical(payload.path), content)
+        if warning:
+            warnings.append(warning)
+        return None if warning else payload.validate
+
+    def _mounted(self, payload: Payload, before: FileContent | None, content: bytes, warnings: list[str]) -> list[str]:
+        """The containers that mount exactly this file. A new file, or the same content, is no matter."""
+        if before is None or before.content == content:
+            return []
+        containers, warning = containers_that_mount(self.host, {payload.path, before.stat.path})
+        if warning:
+            warnings.append(warning)
+        return containers
+
     def _left_alone(self, before: FileContent) -> ExecutionResult[Data]:
         same = Change(path=before.stat.path, before_sha256=before.sha256, after_sha256=before.sha256, changed=False)
         data = self._data(same, before)
@@ -208,77 +226,6 @@ class FileWrite(BaseExecutor[Payload, Data]):
             in_place=change.in_place and change.changed,
             unchanged_because="" if change.changed else "content, mode and owner are there already",
         )
-
-    def _validate(self, payload: Payload, content: bytes, warnings: list[str]) -> str | None:
-        path = self.host.files.canonical(payload.path)
-        if payload.validate == "json":
-            content_syntax.require_json(content, path)
-        elif payload.validate == "yaml":
-            content_syntax.require_yaml(content, path)
-        elif payload.validate == "compose":
-            try:
-                self._validate_compose(path, content)
-            except LetsbeError as error:
-                if error.code != "validation_failed" or not self.host.files.pending:
-                    raise
-                warnings.append(f"refused as the files are now, without what earlier steps would do: {error.message}")
-                return None
-        elif payload.validate == "nginx" and not self._validate_nginx(path, content):
-            warnings.append("not checked by nginx: it reads the file from disk, and check mode writes nothing")
-            return None
-        return payload.validate
-
-    def _validate_compose(self, path: str, content: bytes) -> None:
-        directory = path.rpartition("/")[0] or "/"
-        content_syntax.require_yaml(content, path)
-        if not content.strip():
-            raise content_syntax.validation_failed(path, "an empty file is no compose file")
-        argv = [self._program("docker"), "compose", "--project-directory", directory, "-f", "-", "config", "--quiet"]
-        done = self.host.run(argv, changes=False, cwd="/", stdin=content, timeout_s=_VALIDATION_S)
-        if done.rc != 0:
-            said = self.context.redactor.text(done.stderr.decode(errors="replace")).strip()
-            if "is not a docker command" in said or "unknown shorthand flag" in said:
-                raise _validator_missing("docker compose", "Install the compose plugin, or write without `validate`.")
-            raise content_syntax.validation_failed(path, said[-2_000:] or "docker compose config failed without a word")
-
-    def _validate_nginx(self, path: str, content: bytes) -> bool:
-        nginx = self._program("nginx")
-        with self.host.files.candidate(path, nginx_candidate.test_document(content)) as candidate:
-            if candidate is None:
-                return False
-            done = self.host.run(
-                nginx_candidate.test_argv(nginx, candidate), changes=False, cwd="/", timeout_s=_VALIDATION_S
-            )
-        if done.rc != 0:
-            stderr = self.context.redactor.text(done.stderr.decode(errors="replace"))
-            raise content_syntax.validation_failed(path, nginx_candidate.first_error(stderr, candidate, path))
-        return True
-
-    def _program(self, name: str) -> str:
-        found = self.host.processes.which(name)
-        if found is None:
-            raise _validator_missing(name, f"Install {name}, or write without `validate`.")
-        return found
-
-    def _mounted(self, payload: Payload, before: FileContent | None, content: bytes, warnings: list[str]) -> list[str]:
-        """Names of the containers that mount exactly this file. A new file, or the same content, is no matter."""
-        if before is None or before.content == content:
-            return []
-        docker = self.host.processes.which("docker")
-        if docker is None:
-            warnings.append("bind mounts not looked at: there is no docker here")
-            return []
-        running = self.host.run(bind_mounts.running_argv(docker), changes=False, timeout_s=_DOCKER_S)
-        if running.rc != 0:
-            warnings.append("bind mounts not looked at: the docker engine does not answer")
-            return []
-        containers = running.stdout.decode().split()
-        if not containers:
-            return []
-        argv = bind_mounts.mounts_argv(docker, containers)
-        shown = self.host.run(argv, changes=False, timeout_s=_DOCKER_S, output_bytes=8 * 1024 * 1024)
-        sources = {payload.path, before.stat.path}
-        return sorted({mount.container for mount in bind_mounts.bind_mounts(shown.stdout) if mount.source in sources})
 
 
 def _new_content(payload: Payload, body: bytes, before: FileContent | None) -> bytes:
@@ -315,10 +262,6 @@ def _require_digest(payload: Payload, before: FileContent | None) -> None:
             hint="Somebody changed it: read it again, then decide.",
             details={"sha256": found},
         )
-
-
-def _validator_missing(name: str, hint: str) -> LetsbeError:
-    return LetsbeError("validator_missing", f"{name} is not installed here; nothing was written", hint=hint)
 
 
 def _invalid(field: str, message: str) -> LetsbeError:

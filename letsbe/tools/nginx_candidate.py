@@ -25,8 +25,7 @@ def test_argv(nginx: str, file: str) -> list[str]:
     return [nginx, "-t", "-q", "-c", file]
 
 
-def first_error(stderr: str, candidate: str, path: str) -> str:
+def first_error(said: str, candidate: str, path: str) -> str:
     """What nginx complains of, with the path that the content is for."""
-    found = _EMERGENCY.search(stderr)
-    text = found[1] if found else stderr.strip().rpartition("\n")[2] or "nginx -t failed without a word"
-    return text.replace(candidate, path)
+    found = _EMERGENCY.search(said)
+    return (found[1] if found else said).replace(candidate, path)
