@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -340,3 +341,58 @@ def test_state_that_can_not_be_made(agent: Agent) -> None:
 def test_poll_needs_an_orchestrator(agent: Agent) -> None:
     with pytest.raises(LetsbeError, match="no orchestrator is set"):
         Poll(agent.config).run()
+
+
+def test_netrc_does_not_replace_the_token(enrolled: Agent) -> None:
+    (enrolled.base / ".netrc").write_text("machine 127.0.0.1\nlogin somebody\npassword else\n")
+    (enrolled.base / ".netrc").chmod(0o600)
+    assert enrolled.cli("poll", env={"HOME": str(enrolled.base)}).returncode == 0
+
+
+class TestForgotten:
+    """The orchestrator has lost its memory of an agent."""
+
+    @pytest.fixture
+    def forgotten(self, enrolled: Agent, tmp_path: Path) -> Iterator[tuple[Agent, Orchestrator]]:
+        other = Orchestrator(tmp_path / "new orchestrator")
+        other.start()
+        section = {"url": other.url, "ca_file": str(other.ca_file)}
+        enrolled.configure(orchestrator={**section, "enrolment_token_file": str(enrolled.base / "enrolment-token")})
+        yield enrolled, other
+        other.close()
+
+    def test_keeps_its_identity_without_a_new_token(self, forgotten: tuple[Agent, Orchestrator]) -> None:
+        agent, _ = forgotten
+        before = (agent.state_dir / "identity.json").read_bytes()
+        done = agent.cli("poll")
+        assert done.returncode == 1
+        assert b"401" in done.stderr
+        assert (agent.state_dir / "identity.json").read_bytes() == before
+
+    def test_registers_anew_with_a_new_token(self, forgotten: tuple[Agent, Orchestrator]) -> None:
+        agent, other = forgotten
+        before = agent_id(agent)
+        connect(agent, other)
+        assert agent.cli("poll").returncode == 0
+        assert agent_id(agent) == before
+        assert [known.agent_id for known in other.agents()] == [before]
+
+
+def test_poll_by_hand_may_ask_at_once(orchestrator: Orchestrator, enrolled: Agent) -> None:
+    orchestrator.stop()
+    for _ in range(3):
+        enrolled.cli("poll")
+    orchestrator.start()
+    task = orchestrator.submit("ECHO", {"message": "x"}, agent=agent_id(enrolled))
+    assert enrolled.cli("poll").returncode == 0
+    assert orchestrator.outcome(task) is None
+    assert enrolled.cli("poll", "--now").returncode == 0
+    assert orchestrator.outcome(task) is not None
+
+
+def test_mistake_on_this_machine_does_not_open_the_breaker(orchestrator: Orchestrator, agent: Agent) -> None:
+    connect(agent, orchestrator)
+    (agent.base / "enrolment-token").chmod(0o644)
+    assert [agent.cli("poll").returncode for _ in range(3)] == [2, 2, 2]
+    (agent.base / "enrolment-token").chmod(0o600)
+    assert agent.cli("poll").returncode == 0
