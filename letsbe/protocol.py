@@ -30,6 +30,9 @@ PROBLEM_TASK_GONE = "urn:letsbe:problem:task-gone"
 PROBLEM_RESULT_CONFLICT = "urn:letsbe:problem:result-conflict"
 PROBLEM_RESULT_TOO_LARGE = "urn:letsbe:problem:result-too-large"
 
+#: How long a task may be valid, in seconds: the agent's journal remembers every task until its expiry at least.
+MAX_TASK_LIFETIME_S = 30 * 86_400
+
 #: Largest request body the reference orchestrator reads, in bytes.
 MAX_BODY_BYTES = 16 * 1024 * 1024
 #: Largest result the reference orchestrator keeps, in bytes; past it the answer is 413 with this limit.

@@ -10,10 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from letsbe.errors import LetsbeError
-from letsbe.protocol import TASK_PAYLOAD_TYPE, Envelope, Task, TrustedKey, epoch, pae
-
-#: How long a task may be valid, in seconds. The journal remembers every task until its expiry at least.
-MAX_LIFETIME_S = 30 * 86_400
+from letsbe.protocol import MAX_TASK_LIFETIME_S, TASK_PAYLOAD_TYPE, Envelope, Task, TrustedKey, epoch, pae
 
 
 class Believed(Struct, frozen=True, kw_only=True):
@@ -73,7 +70,7 @@ def refuse_expired(task: Task, server_now: float) -> None:
         is_due(task, server_now)
     except ValueError as error:
         raise LetsbeError("unsupported_version", f"task {task.task_id}: {error}") from None
-    if expires - server_now > MAX_LIFETIME_S:
+    if expires - server_now > MAX_TASK_LIFETIME_S:
         raise LetsbeError(
             "untrusted_task",
             f"task {task.task_id} would be valid until {task.expires_at}, longer than 30 days",

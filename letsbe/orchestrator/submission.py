@@ -15,7 +15,7 @@ from letsbe.errors import LetsbeError
 from letsbe.orchestrator import agents, signing, tasks, views
 from letsbe.orchestrator.home import Home
 from letsbe.orchestrator.store import Store
-from letsbe.protocol import Outcome, Task, instant, new_id
+from letsbe.protocol import MAX_TASK_LIFETIME_S, Outcome, Task, instant, new_id
 
 #: Largest payload, in bytes of JSON.
 MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
@@ -133,6 +133,12 @@ def _check(order: Order) -> None:
         )
     if len(order.requested_by) > 200:
         raise LetsbeError("usage", "--requested-by has more than 200 characters", hint="Shorten it.")
+    if order.expires_at > time.time() + MAX_TASK_LIFETIME_S:
+        raise LetsbeError(
+            "usage",
+            f"the task would be valid until {instant(order.expires_at)}; agents take none for over 30 days",
+            hint="Give an earlier --expires.",
+        )
     if order.expires_at <= max(time.time(), order.not_before or 0):
         raise LetsbeError(
             "usage",

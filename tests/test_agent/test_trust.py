@@ -1,0 +1,132 @@
+# ruff: noqa: E501 - a table
+"""Which tasks are believed: the table of those that are not."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from typing import Any
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from letsbe.agent.trust import believe
+from letsbe.errors import LetsbeError
+from letsbe.protocol import TASK_PAYLOAD_TYPE, Envelope, Signature, Task, TrustedKey, epoch, instant, new_id, pae
+
+KEY, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+ME = new_id()
+NOW = epoch("2026-11-24T10:00:00Z")
+
+
+def task(**more: Any) -> dict[str, Any]:
+    made = Task(
+        task_id=more.pop("task_id", new_id()),
+        agent_id=more.pop("agent_id", ME),
+        type="ECHO",
+        created_at=instant(NOW),
+        expires_at=more.pop("expires_at", instant(NOW + 60)),
+    )
+    values: dict[str, Any] = {**msgspec.to_builtins(made), **more}
+    return values
+
+
+def envelope(document: Any, *keys: Ed25519PrivateKey, kind: str = TASK_PAYLOAD_TYPE) -> Envelope:
+    payload = msgspec.json.encode(document)
+    signatures = [Signature(sig=b64encode(key.sign(pae(kind, payload))).decode()) for key in keys]
+    return Envelope(payloadType=kind, payload=b64encode(payload).decode(), signatures=signatures)
+
+
+def trusted(**keys: tuple[Ed25519PrivateKey, list[str]]) -> dict[str, TrustedKey]:
+    return {
+        name: TrustedKey(public_key=b64encode(key.public_key().public_bytes_raw()).decode(), executors=executors)
+        for name, (key, executors) in keys.items()
+    }
+
+
+def judge(sealed: Envelope, offered_as: str, *, require: bool = True, **keys: Any) -> Any:
+    return believe(
+        sealed,
+        offered_as=offered_as,
+        agent_id=ME,
+        trusted_keys=trusted(**(keys or {"main": (KEY, ["*"])})),
+        require_signatures=require,
+        server_now=NOW,
+    )
+
+
+def test_signed_task_is_believed() -> None:
+    document = task()
+    believed = judge(envelope(document, KEY), document["task_id"])
+    assert believed.task.task_id == document["task_id"]
+    assert believed.granted == ["*"]
+
+
+def test_rights_are_those_of_the_keys_that_signed() -> None:
+    document = task()
+    keys = {"reader": (KEY, ["ECHO"]), "writer": (OTHER, ["FILE_WRITE"])}
+    assert judge(envelope(document, KEY), document["task_id"], **keys).granted == ["ECHO"]
+    assert judge(envelope(document, KEY, OTHER), document["task_id"], **keys).granted == ["ECHO", "FILE_WRITE"]
+
+
+def test_one_good_signature_among_others_is_enough() -> None:
+    document = task()
+    sealed = envelope(document, OTHER, KEY)
+    assert judge(sealed, document["task_id"]).granted == ["*"]
+
+
+def changed_after_signing() -> Envelope:
+    sealed = envelope(task(task_id=ID), KEY)
+    return msgspec.structs.replace(sealed, payload=envelope(task(task_id=ID, type="SHELL")).payload)
+
+
+ID = new_id()
+
+
+@pytest.mark.parametrize(
+    ("sealed", "code", "message"),
+    [
+        (envelope(task(task_id=ID)), "untrusted_task", "no signature of a trusted key"),
+        (envelope(task(task_id=ID), OTHER), "untrusted_task", "no signature of a trusted key"),
+        (changed_after_signing(), "untrusted_task", "no signature of a trusted key"),
+        (envelope(task(task_id=ID, agent_id=new_id()), KEY), "untrusted_task", "not for this one"),
+        (envelope(task(), KEY), "untrusted_task", "was signed as task"),
+        (envelope(task(task_id=ID, expires_at=instant(NOW)), KEY), "expired_task", "expired at"),
+        (envelope(task(task_id=ID, expires_at=instant(NOW + 90 * 86_400)), KEY), "untrusted_task", "30 days"),
+        (envelope(task(task_id=ID, expires_at="soon"), KEY), "unsupported_version", "soon"),
+        (envelope(task(task_id=ID, not_before="2026-11-24 10:00"), KEY), "unsupported_version", "no time zone"),
+        (envelope(task(task_id=ID, extra=1), KEY), "unsupported_version", "unknown field `extra`"),
+        (envelope([1], KEY), "unsupported_version", "Expected `object`"),
+        (envelope(task(task_id=ID), KEY, kind="text/plain"), "unsupported_version", "unknown payload type"),
+        (Envelope(payloadType=TASK_PAYLOAD_TYPE, payload="*"), "untrusted_task", "not base64"),
+        (Envelope(payloadType=TASK_PAYLOAD_TYPE, payload="", signatures=[Signature(sig="%")]), "untrusted_task", "base64"),
+        (Envelope(payloadType=TASK_PAYLOAD_TYPE, payload="", signatures=[Signature(sig="")]), "untrusted_task", "no sig"),
+    ],
+    ids=["unsigned", "another key", "changed", "another agent", "another id", "expired", "valid too long", "no instant",
+         "no zone", "unknown field", "no object", "another kind", "no base64", "bad signature", "empty signature"],
+)  # fmt: skip
+def test_what_is_not_believed(sealed: Envelope, code: str, message: str) -> None:
+    with pytest.raises(LetsbeError) as raised:
+        judge(sealed, ID)
+    assert raised.value.code == code
+    assert message in raised.value.message
+
+
+def test_unsigned_is_believed_only_where_the_host_says_so() -> None:
+    document = task()
+    assert judge(envelope(document), document["task_id"], require=False).granted == ["*"]
+
+
+def test_trusted_key_that_is_none_is_a_mistake_of_the_configuration() -> None:
+    document = task()
+    with pytest.raises(LetsbeError) as raised:
+        believe(
+            envelope(document, KEY),
+            offered_as=document["task_id"],
+            agent_id=ME,
+            trusted_keys={"main": TrustedKey(public_key="short")},
+            require_signatures=True,
+            server_now=NOW,
+        )
+    assert raised.value.code == "invalid_config"
+    assert "main" in raised.value.message
