@@ -68,8 +68,10 @@ class Processes:
 
     def resolve(self, program: str) -> str | None:
         """The executable that a name or an absolute path leads to, symlinks followed; None when there is none."""
+        if "\0" in program:
+            return None
         path = program if program.startswith("/") else self.which(program) if "/" not in program else None
-        if path is None or "\0" in path:
+        if path is None:
             return None
         real = os.path.realpath(path)
         return real if os.path.isfile(real) and os.access(real, os.X_OK) else None
