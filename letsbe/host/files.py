@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from msgspec import Struct
-
 from letsbe.errors import LetsbeError
-from letsbe.host import opening, replacing
+from letsbe.host import opening, replacing, writing
 from letsbe.host.beneath import Place, Roots, refused
-from letsbe.host.directories import make_directories, sync_directory
+from letsbe.host.directories import make_directories
 from letsbe.host.file_types import (
     ANY,
     Change,
@@ -24,12 +20,20 @@ from letsbe.host.file_types import (
     PendingChange,
     sha256_of,
 )
-from letsbe.host.kernel_filesystems import kernel_filesystem
 from letsbe.host.listing import entries_below
 from letsbe.host.open_file import OpenFile, in_memory
 from letsbe.host.os_errors import shown, told
 from letsbe.host.overlay import Overlay
 from letsbe.host.replacing import Attributes
+from letsbe.host.writing import (
+    Announcer,
+    PlannedWrite,
+    carry_out,
+    require_expected,
+    require_possible,
+    require_writable,
+    wanted_attributes,
+)
 
 __all__ = ["ANY", "Change", "ChangeRecorder", "FileContent", "FileStat", "Files", "OpenFile", "PendingChange"]
 
@@ -47,7 +51,7 @@ class Files:
     def __init__(self, roots: Sequence[str], recorder: ChangeRecorder | None = None, *, check: bool = False) -> None:
         self._configured = tuple(roots)
         self._roots = Roots(roots)
-        self._recorder = recorder
+        self._announcer = Announcer(recorder)
         self._overlay = Overlay() if check else None
 
     @property
@@ -186,25 +190,24 @@ class Files:
         """
         with self._place(path) as place, told(path):
             before = self._read(place, MAX_REPLACED_BYTES)
-            _require_expected(place, before, expect)
-            write = _Write(
+            require_expected(place, before, expect)
+            write = PlannedWrite(
                 place=place,
                 content=content,
                 before=before,
-                wanted=_wanted(place, before, perms, owner),
+                wanted=wanted_attributes(place, before, perms, owner),
                 gives_away=before is not None or owner is not None,
                 after_sha256=sha256_of(content),
                 in_place=in_place and before is not None,
             )
             if write.changes_nothing:
                 return write.change
-            self._require_possible(write)
+            if self._overlay is None or not self._overlay.has_directory(os.path.dirname(place.canonical)):
+                require_possible(write)
             if self._overlay is not None:
                 self._overlay.put(place, content, write.wanted, before)
-            elif write.replaces:
-                self._replace(write)
             else:
-                self._overwrite(write)
+                carry_out(write, self._announcer)
             return write.change
 
     def make_parents(self, path: str, mode: int = 0o755) -> tuple[str, ...]:
@@ -219,7 +222,7 @@ class Files:
                 made = tuple(directory for directory in made if not self._overlay.has_directory(directory))
                 self._overlay.put_directories(made)
             elif made:
-                _require_writable(place.directory, base)
+                require_writable(place.directory, base)
                 make_directories(place.directory, place.missing, mode)
             return made
 
@@ -237,13 +240,8 @@ class Files:
                 return change
             if self._overlay is not None:
                 self._overlay.drop(place)
-                return change
-            _require_writable(place.directory, os.path.dirname(place.canonical))
-            ticket = self._announce(place, before, None, None)
-            _require_same(place, before)
-            os.unlink(place.name, dir_fd=place.directory)
-            sync_directory(place.directory)
-            self._done(ticket)
+            else:
+                writing.remove(place, before, self._announcer)
             return change
 
     @contextmanager
@@ -256,11 +254,11 @@ class Files:
             if self._overlay is not None or place.missing:
                 yield None
                 return
-            _require_writable(place.directory, os.path.dirname(place.canonical))
+            require_writable(place.directory, os.path.dirname(place.canonical))
             before = self._read(place, MAX_REPLACED_BYTES)
             name = replacing.temporary_name(place.name)
             temporary = os.path.join(os.path.dirname(place.canonical), name)
-            self._announce(place, before, sha256_of(content), temporary)
+            self._announcer.about_to_change(place, before, sha256_of(content), temporary)
             mine = Attributes(mode=0o600, uid=os.geteuid(), gid=os.getegid())
             try:
                 replacing.write_temporary(place, name, content, mine, None)
@@ -302,107 +300,6 @@ class Files:
         except FileNotFoundError:
             return None
 
-    def _require_possible(self, write: _Write) -> None:
-        """Raise what would make the write fail half-way."""
-        place = write.place
-        if self._overlay is not None and self._overlay.has_directory(os.path.dirname(place.canonical)):
-            return
-        opening.require_directory(place)
-        if write.replaces:
-            _require_writable(place.directory, os.path.dirname(place.canonical))
-        if write.gives_away and (write.replaces or write.re_owns):
-            hint = "Run letsbe as root, or write in_place, which keeps the owner."
-            replacing.require_ownable(place.canonical, write.wanted, hint)
-
-    def _replace(self, write: _Write) -> None:
-        place = write.place
-        temporary = replacing.temporary_name(place.name)
-        temp_path = os.path.join(os.path.dirname(place.canonical), temporary)
-        ticket = self._announce(place, write.before, write.after_sha256, temp_path)
-        try:
-            if write.before is None:
-                replacing.write_temporary(place, temporary, write.content, write.wanted, None)
-            else:
-                with opening.regular_file(place) as (model, _):
-                    replacing.write_temporary(place, temporary, write.content, write.wanted, model)
-            _require_same(place, write.before)
-            os.rename(temporary, place.name, src_dir_fd=place.directory, dst_dir_fd=place.directory)
-        except BaseException:
-            replacing.remove_quietly(place.directory, temporary)
-            raise
-        sync_directory(place.directory)
-        self._done(ticket)
-
-    def _overwrite(self, write: _Write) -> None:
-        assert write.before is not None  # noqa: S101 - only an existing file is written in place
-        place, before = write.place, write.before
-        ticket = self._announce(place, before, write.after_sha256, None)
-        same = before.content == write.content
-        with opening.regular_file(place, os.O_RDONLY if same else os.O_RDWR) as (descriptor, _):
-            _require_same(place, before)
-            if not same:
-                replacing.write_in_place(descriptor, before.content, write.content)
-            replacing.apply_owner(descriptor, write.wanted)
-            if replacing.attributes_of(os.fstat(descriptor)) != write.wanted:
-                os.fchmod(descriptor, write.wanted.mode)
-            os.fsync(descriptor)
-        self._done(ticket)
-
-    def _announce(
-        self, place: Place, before: FileContent | None, after_sha256: str | None, temp_path: str | None
-    ) -> int:
-        if self._recorder is None:
-            return 0
-        change = PendingChange(path=place.canonical, before=before, after_sha256=after_sha256, temp_path=temp_path)
-        return self._recorder.about_to_change(change)
-
-    def _done(self, ticket: int) -> None:
-        if self._recorder is not None:
-            self._recorder.changed(ticket)
-
-
-class _Write(Struct, frozen=True, kw_only=True):
-    """A write that is wanted, and what is there before it."""
-
-    place: Place
-    content: bytes
-    before: FileContent | None
-    wanted: Attributes
-    #: The owner is not just what a new file gets by itself.
-    gives_away: bool
-    after_sha256: str
-    in_place: bool
-
-    @property
-    def same_content(self) -> bool:
-        return self.before is not None and self.before.content == self.content
-
-    @property
-    def re_owns(self) -> bool:
-        """Whether the existing file gets another mode or owner."""
-        return self.before is not None and self.wanted != Attributes(
-            mode=self.before.stat.mode, uid=self.before.stat.uid, gid=self.before.stat.gid
-        )
-
-    @property
-    def changes_nothing(self) -> bool:
-        return self.same_content and not self.re_owns
-
-    @property
-    def replaces(self) -> bool:
-        """Whether a new file takes the place of the old one; else the file itself is written or re-owned."""
-        return not self.in_place and not self.same_content
-
-    @property
-    def change(self) -> Change:
-        return Change(
-            path=self.place.canonical,
-            before_sha256=self.before.sha256 if self.before else None,
-            after_sha256=self.after_sha256,
-            changed=not self.changes_nothing,
-            in_place=self.in_place,
-        )
-
 
 def _not_found(path: str) -> LetsbeError:
     return LetsbeError(
@@ -410,54 +307,3 @@ def _not_found(path: str) -> LetsbeError:
         f"{shown(path)}: does not exist",
         hint="Check the path; FILE_INSPECT with mode list shows what is there.",
     )
-
-
-def _wanted(place: Place, before: FileContent | None, perms: int | None, owner: tuple[int, int] | None) -> Attributes:
-    if before is not None:
-        uid, gid = owner or (before.stat.uid, before.stat.gid)
-        return Attributes(mode=before.stat.mode if perms is None else perms, uid=uid, gid=gid)
-    directory = os.fstat(place.directory)
-    group = directory.st_gid if directory.st_mode & stat.S_ISGID and not place.missing else os.getegid()
-    uid, gid = owner or (os.geteuid(), group)
-    return Attributes(mode=0o600 if perms is None else perms, uid=uid, gid=gid)
-
-
-def _require_expected(place: Place, before: FileContent | None, expect: Expectation) -> None:
-    if expect is ANY:
-        return
-    if (before.content if before else None) != (expect.content if expect else None):
-        raise _changed_meanwhile(place)
-
-
-def _require_same(place: Place, before: FileContent | None) -> None:
-    """Right before the effect: is it still the file that was read?"""
-    try:
-        status = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
-    except FileNotFoundError:
-        now = None
-    else:
-        now = opening.status_of(place.canonical, status)
-    if now != (before.stat if before else None):
-        raise _changed_meanwhile(place)
-
-
-def _changed_meanwhile(place: Place) -> LetsbeError:
-    return LetsbeError(
-        "changed_meanwhile",
-        f"{shown(place.canonical)} was changed by somebody else meanwhile; it was left alone",
-        hint="Run again: it starts from what is there now.",
-    )
-
-
-def _require_writable(directory: int, path: str) -> None:
-    """Raise before any effect when nothing can be made in a directory."""
-    if (kernel := kernel_filesystem(directory)) is not None:
-        raise refused(path, f"on the kernel's {kernel} file system", "Only real files are written.")
-    if os.fstatvfs(directory).f_flag & os.ST_RDONLY:
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-    if not os.access(".", os.W_OK | os.X_OK, dir_fd=directory, effective_ids=True):
-        raise LetsbeError(
-            "permission_denied",
-            f"nothing can be made in {shown(path)}: the directory is not writable",
-            hint="The agent's user needs rights on it.",
-        )
