@@ -9,10 +9,12 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from letsbe.executors import EXECUTOR_REGISTRY, executor_class
 from letsbe.protocol import Outcome
 
 _COLOURS = {"succeeded": "green", "refused": "yellow", "interrupted": "yellow", "cancelled": "yellow"}
 _MAX_CELL = 4000
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
 def draw_outcome(console: Console, outcome: Outcome) -> None:
@@ -23,11 +25,11 @@ def draw_outcome(console: Console, outcome: Outcome) -> None:
 def _outcome(outcome: Outcome) -> RenderableType:
     parts: list[RenderableType] = [_verdict(outcome)]
     if outcome.error is not None:
-        parts.append(Text("  " + outcome.error.message, "bold"))
+        parts.append(Text("  " + printable(outcome.error.message), "bold"))
         if outcome.error.hint:
-            parts.append(Text("  " + outcome.error.hint))
-    parts += [Text.assemble(("  warning ", "yellow"), warning) for warning in outcome.warnings]
-    data = {key: value for key, value in outcome.data.items() if value not in (None, [], {}, "")}
+            parts.append(Text("  " + printable(outcome.error.hint)))
+    parts += [Text.assemble(("  warning ", "yellow"), printable(warning)) for warning in outcome.warnings]
+    data = _worth_saying(outcome)
     diff = data.pop("diff", None)
     if data:
         parts.append(_mapping(data))
@@ -36,10 +38,28 @@ def _outcome(outcome: Outcome) -> RenderableType:
     return Group(*parts)
 
 
+def _worth_saying(outcome: Outcome) -> dict[str, Any]:
+    """The data without what is as it always is: fields that have their default, or nothing in them."""
+    defaults: dict[str, Any] = {}
+    if outcome.type in EXECUTOR_REGISTRY:
+        fields = msgspec.structs.fields(executor_class(outcome.type).data_type)
+        defaults = {field.name: field.default for field in fields}
+    return {
+        key: value
+        for key, value in outcome.data.items()
+        if value not in (None, [], {}, "") and not (key in defaults and value == defaults[key])
+    }
+
+
+def printable(text: str) -> str:
+    """The text with control characters spelled out: what a file or a program holds must not steer the terminal."""
+    return text.translate(_CONTROLS)
+
+
 def draw_diff(diff: str) -> Text:
     """A unified diff, coloured."""
     text = Text()
-    for line in diff.splitlines():
+    for line in printable(diff).split("\n"):
         style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
         text.append(line + "\n", "bold" if line[:3] in ("+++", "---") else style)
     return text
@@ -49,7 +69,9 @@ def draw_value(value: Any) -> RenderableType:
     """A JSON value: mappings as key and value, lists of mappings as tables, the rest as text."""
     if isinstance(value, dict):
         if value.keys() >= {"status", "success", "changed", "agent_version"}:
-            return _outcome(msgspec.convert(value, Outcome))
+            return _outcome(msgspec.structs.replace(msgspec.convert(value, Outcome), task_id=None))
+        if value.keys() == {"id", "state", "outcome"}:
+            return _step(value)
         return _mapping(value) if value else Text("-", "dim")
     if isinstance(value, list):
         return _list(value)
@@ -57,7 +79,7 @@ def draw_value(value: Any) -> RenderableType:
         return Text("-", "dim")
     if isinstance(value, bool):
         return Text("yes" if value else "no")
-    text = str(value)
+    text = printable(str(value))
     return Text(text if len(text) <= _MAX_CELL else text[:_MAX_CELL] + " ...")
 
 
@@ -75,11 +97,20 @@ def _verdict(outcome: Outcome) -> Text:
     return text
 
 
+def _step(step: dict[str, Any]) -> RenderableType:
+    """A step of a COMPOSITE: its name, what became of it, and its outcome."""
+    colour = {"ok": "green", "failed": "red"}.get(step["state"], "yellow")
+    title = Text.assemble((step["id"], "bold"), " ", (step["state"].replace("_", " "), colour))
+    return title if step["outcome"] is None else Group(title, draw_value(step["outcome"]))
+
+
 def _mapping(value: dict[str, Any]) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for key, item in value.items():
+        if item in (None, "", [], {}):
+            continue
         table.add_row(f"  {key}", draw_value(item))
     return table
 

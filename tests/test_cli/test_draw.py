@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+
+from letsbe.cli.draw import draw_outcome
+from letsbe.protocol import Outcome
+from tests.agents import Agent
+
+
+def drawn(outcome: Outcome) -> str:
+    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    draw_outcome(console, outcome)
+    return console.export_text()
+
+
+def test_verdict_comes_first_and_defaults_are_left_out(agent: Agent) -> None:
+    text = drawn(agent.run("FILE_WRITE", {"path": f"{agent.root}/x", "content": "x"}))
+    assert text.startswith("✓ FILE_WRITE succeeded, changed")
+    assert "created" in text
+    assert "in_place" not in text
+    assert "diff_truncated" not in text
+
+
+def test_error_and_hint_come_before_the_data(agent: Agent) -> None:
+    text = drawn(agent.run("FILE_WRITE", {"path": "/etc/x", "content": "x"}))
+    lines = text.splitlines()
+    assert lines[0].startswith("✗ FILE_WRITE refused, nothing changed")
+    assert "/etc/x: not below an allowed root" in lines[1]
+    assert "roots" in text
+
+
+def test_diff_is_drawn_as_one(agent: Agent) -> None:
+    path = agent.root / "x"
+    path.write_text("one\n")
+    text = drawn(agent.run("FILE_WRITE", {"path": str(path), "content": "two\n"}, check=True, diff=True))
+    assert "would change" in text
+    assert "\n-one\n+two\n" in text
+
+
+def test_steps_are_named_with_what_became_of_them(agent: Agent) -> None:
+    steps: list[dict[str, Any]] = [
+        {"id": "first", "type": "FILE_WRITE", "payload": {"path": f"{agent.root}/a", "content": "x"}},
+        {"id": "second", "type": "FILE_WRITE", "payload": {"path": f"{agent.root}/none/b", "content": "x"}},
+        {"id": "third", "type": "ECHO"},
+    ]
+    text = drawn(agent.run("COMPOSITE", {"steps": steps}))
+    for line in ("first rolled back", "second failed", "third skipped", "✗ FILE_WRITE failed"):
+        assert line in text, text
+
+
+def test_markup_in_data_is_shown_as_it_is(agent: Agent) -> None:
+    assert "[bold]x[/bold] \\[red]" in drawn(agent.run("ECHO", {"message": "[bold]x[/bold] \\[red]"}))
+
+
+def test_what_a_program_printed_does_not_steer_the_terminal(agent: Agent) -> None:
+    text = drawn(agent.run("ECHO", {"message": "before\x1b]0;title\x07\x1b[2Jafter\x9b1m"}))
+    assert "before\\x1b]0;title\\x07\\x1b[2Jafter\\x9b1m" in text
