@@ -76,7 +76,9 @@ def _change(change: ChangeRow) -> dict[str, Any]:
 
 def _draw_list(runs: list[dict[str, Any]]) -> None:
     from rich.table import Table
+    from rich.text import Text
 
+    from letsbe.cli.draw import printable
     from letsbe.cli.output import console
 
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
@@ -87,12 +89,15 @@ def _draw_list(runs: list[dict[str, Any]]) -> None:
         status = outcome.get("status", run["state"])
         colour = {"succeeded": "green", "started": "cyan", "received": "cyan"}.get(status, "red")
         changed = "yes" if outcome.get("changed") else "no"
-        table.add_row(_when(run), run["type"], f"[{colour}]{status}[/]", changed, _who(run), run["id"])
+        cells = (_when(run), run["type"], Text(status, colour), changed, _who(run), run["id"])
+        table.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in cells))
     console().print(table if runs else "Nothing was run yet.")
 
 
 def _draw_one(run: dict[str, Any]) -> None:
-    from letsbe.cli.draw import draw_outcome, draw_value
+    from rich.text import Text
+
+    from letsbe.cli.draw import draw_outcome, draw_value, printable
     from letsbe.cli.output import console
     from letsbe.protocol import Outcome
 
@@ -109,7 +114,7 @@ def _draw_one(run: dict[str, Any]) -> None:
     screen.print(draw_value({key: value for key, value in facts.items() if value}))
     for change in run["changes"]:
         what = "undone" if change["undone"] else "changed" if change["done"] else "about to change"
-        screen.print(f"  {what} {change['path']}")
+        screen.print(Text(printable(f"  {what} {change['path']}")))
 
 
 def _when(run: dict[str, Any]) -> str:
