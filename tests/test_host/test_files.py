@@ -69,6 +69,7 @@ def test_file_that_is_too_large(files: Files, root: Path) -> None:
         ("{root}/a\0b", "NUL"),
         ("{root}/a\nb", "newline"),
         ("{root}/a\x1b[31mb", "control character"),
+        ("{root}/a\udcffb", "not UTF-8"),
         ("{root}/" + "n" * 256, "255 bytes"),
         ("{root}/" + "ü" * 128, "255 bytes"),
         ("{root}" + "/name" * 819, "4095 bytes"),
@@ -182,6 +183,20 @@ def test_symlink_that_leads_out_is_refused(name: str, target: str, files: Files,
         assert "symlink" in error.message
     assert sorted(os.listdir(outside)) == ["file"]
     assert (outside / "file").read_bytes() == b"outside"
+
+
+@pytest.mark.parametrize("target", [b"odd\nname", b"not utf-8 \xff"])
+def test_symlink_to_a_name_that_no_outcome_may_hold_is_refused(target: bytes, files: Files, root: Path) -> None:
+    (root / os.fsdecode(target)).write_bytes(b"x")
+    (root / "link").symlink_to(os.fsdecode(target))
+    assert refusal(lambda: read(files, root / "link")).code == "path_refused"
+
+
+def test_repeated_slashes_and_dots_mean_nothing(files: Files, root: Path) -> None:
+    files.write(f"/{root}//./file", b"x")
+    assert files.canonical(f"//{root}/file/") == f"{root}/file"
+    assert Files([f"{root}/"]).canonical(f"{root}/file") == f"{root}/file"
+    assert Files(["/"]).canonical(f"{root}/file") == f"{root}/file"
 
 
 def test_symlink_loop_is_refused(files: Files, root: Path) -> None:
