@@ -122,17 +122,25 @@ def _list(values: list[Any]) -> RenderableType:
         columns = [
             key
             for key in dict.fromkeys(key for value in values for key in value)
-            if any(value.get(key) not in (None, "", [], {}) for value in values)
+            if any(value.get(key) not in (None, "", [], {}, False) for value in values)
         ]
-        if len(columns) <= 10 and not any(
-            isinstance(item, (dict, list)) for value in values for item in value.values()
-        ):
+        if len(columns) <= 10 and all(_fits_a_cell(value.get(key)) for value in values for key in columns):
             table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
             for column in columns:
                 table.add_column(column, overflow="fold")
             for value in values:
-                table.add_row(*(draw_value(value.get(column)) for column in columns))
+                table.add_row(*(_cell(value.get(column)) for column in columns))
             return table
     if any(isinstance(value, (dict, list)) for value in values):
         return Group(*(part for value in values for part in (draw_value(value), "")))
     return Group(*(draw_value(value) for value in values))
+
+
+def _fits_a_cell(value: Any) -> bool:
+    if isinstance(value, list):
+        return not any(isinstance(item, (dict, list)) for item in value)
+    return not isinstance(value, dict)
+
+
+def _cell(value: Any) -> RenderableType:
+    return draw_value(", ".join(map(str, value)) if isinstance(value, list) else value)
