@@ -79,7 +79,11 @@ class Payload(base.Payload, frozen=True):
         ),
     ] = "never"
     make_dirs: Annotated[
-        bool, Meta(description="Make missing parent directories, mode 0755. Undo leaves them, empty.")
+        bool,
+        Meta(
+            description="Make missing parent directories, mode 0755. A COMPOSITE's rollback removes them; `letsbe undo`"
+            " leaves them, empty."
+        ),
     ] = False
 
 
@@ -154,6 +158,18 @@ class FileWrite(BaseExecutor[Payload, Data]):
         if self.context.diff:
             self._add_diff(data, before.content if before else None, content)
         return ExecutionResult(data=data, changed=change.changed, warnings=warnings)
+
+    def undo(self, payload: Payload, data: Data) -> list[str]:  # noqa: ARG002
+        """Remove the directories that were made, after the file in them; what else came into them stays."""
+        if self.context.check:
+            return []
+        files = self.host.files.without_recorder()
+        if data.created and data.made_dirs:
+            found = files.read_or_none(data.path, max_bytes=MAX_REPLACED_BYTES)
+            if found is not None and found.sha256 == data.sha256_after:
+                files.remove(data.path)
+        kept = [path for path in reversed(data.made_dirs) if not files.remove_if_empty(path)]
+        return [f"{path} is not empty" for path in kept]
 
     def _add_diff(self, data: Data, before: bytes | None, content: bytes) -> None:
         redactor = self.context.redactor

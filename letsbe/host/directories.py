@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -28,6 +29,20 @@ def make_directories(parent: int, names: Sequence[str], mode: int) -> None:
             current = inner
     finally:
         os.close(current)
+
+
+def remove_empty_directory(parent: int, name: str) -> bool:
+    """Remove a directory unless something is in it; whether it is gone."""
+    try:
+        os.rmdir(name, dir_fd=parent)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        return False
+    sync_directory(parent)
+    return True
 
 
 def sync_directory(directory: int) -> None:

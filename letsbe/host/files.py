@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from letsbe.errors import LetsbeError
 from letsbe.host import opening, replacing, writing
 from letsbe.host.beneath import Place, Roots, refused
-from letsbe.host.directories import make_directories
+from letsbe.host.directories import make_directories, remove_empty_directory
 from letsbe.host.file_types import (
     ANY,
     Change,
@@ -213,7 +213,7 @@ class Files:
     def make_parents(self, path: str, mode: int = 0o755) -> tuple[str, ...]:
         """Make the directories that are missing above a path, each with ``mode`` and the agent's owner.
 
-        Returns their paths, outermost first. They are not recorded: undo leaves them, empty.
+        Returns their paths, outermost first. They are not recorded: undoing the run leaves them, empty.
         """
         with self._place(path) as place, told(path):
             base = os.path.dirname(place.canonical).removesuffix("/".join(("", *place.missing)))
@@ -225,6 +225,13 @@ class Files:
                 require_writable(place.directory, base)
                 make_directories(place.directory, place.missing, mode)
             return made
+
+    def remove_if_empty(self, path: str) -> bool:
+        """Remove a directory unless something is in it; whether it is gone. For what :meth:`make_parents` made."""
+        with self._place(path, follow=False) as place, told(path):
+            if self._overlay is not None or place.missing:
+                return bool(place.missing)
+            return remove_empty_directory(place.directory, place.name)
 
     def remove(self, path: str) -> Change:
         """Remove a file; nothing when there is none. A symlink is not followed but refused."""

@@ -339,6 +339,20 @@ def test_undo_puts_content_mode_and_owner_back(agent: Agent) -> None:
     assert (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (0o640, 12, 34)
 
 
+def test_rollback_removes_made_directories_unless_something_else_is_in_them(agent: Agent) -> None:
+    made = {"path": f"{agent.root}/a/b/file", "content": "x", "make_dirs": True}
+    other = {"path": f"{agent.root}/a/other", "content": "y"}
+    fails = {"id": "fails", "type": "FILE_INSPECT", "payload": {"path": f"{agent.root}/none", "mode": "head"}}
+    write_made = {"id": "made", "type": "FILE_WRITE", "payload": made}
+    outcome = agent.run("COMPOSITE", {"steps": [write_made, fails]})
+    assert outcome.data["rolled_back"]
+    assert list(agent.root.iterdir()) == []
+    assert agent.run("FILE_WRITE", {**other, "make_dirs": True}).success
+    outcome = agent.run("COMPOSITE", {"steps": [write_made, fails]})
+    assert outcome.data["rolled_back"]
+    assert [path.name for path in agent.root.rglob("*")] == ["a", "other"]
+
+
 @pytest.fixture
 def container(agent: Agent, engine: str) -> Iterator[str]:
     """A container that has ``root/file`` mounted, and its directory in another place."""
