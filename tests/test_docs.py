@@ -17,13 +17,17 @@ REFERENCE = runpy.run_path(str(ROOT / "build" / "reference.py"))
 
 def test_reference_pages_are_what_the_code_says() -> None:
     wanted: dict[Path, str] = REFERENCE["pages"]()
-    stale = [str(path.relative_to(ROOT)) for path, text in wanted.items() if not path.exists() or path.read_text() != text]
+    stale = [
+        str(path.relative_to(ROOT)) for path, text in wanted.items() if not path.exists() or path.read_text() != text
+    ]
     assert not stale, "run `make docs`"
     extra = [path for path in (ROOT / "docs" / "reference").rglob("*.md") if path not in wanted]
     assert not extra
 
 
-@pytest.mark.parametrize("page", sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("docs/**/*.md")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "page", sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("docs/**/*.md")), ids=lambda path: path.name
+)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
