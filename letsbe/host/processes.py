@@ -130,7 +130,7 @@ class Processes:
             child = spawn(argv, cwd=cwd, feeds=bool(stdin), env=variables, descriptors=descriptors)
             descendants.led_by(child)
             with Supervision(child, stdin, output_bytes) as supervision:
-                how = supervision.attend(began + timeout_s, cancelled)
+                how = supervision.attend(began + timeout_s, cancelled, descendants.adopted)
                 completed.timed_out, completed.cancelled = how == "timed_out", how == "cancelled"
                 _finish(completed, descendants, supervision, kill_grace_s)
         completed.duration_ms = int((time.monotonic() - began) * 1000)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: How often a caller's ``cancelled`` is asked, and a kernel without pidfd_open(2) whether the program has ended.
 _TICK_S = 0.1
+#: How often the caller may look after what the program has left to it.
+_TEND_S = 1.0
 _CHUNK = 1 << 18
 
 
@@ -36,16 +38,25 @@ class Supervision:
         if self._pidfd is not None:
             self._selector.register(self._pidfd, selectors.EVENT_READ, self)
 
-    def attend(self, until: float, cancelled: Callable[[], bool] | None) -> Literal["ended", "timed_out", "cancelled"]:
-        """Feed and read until the program has ended, the moment ``until`` has come, or ``cancelled`` says so."""
-        tick = _TICK_S if cancelled is not None or self._pidfd is None else float("inf")
+    def attend(
+        self, until: float, cancelled: Callable[[], bool] | None, tend: Callable[[], object]
+    ) -> Literal["ended", "timed_out", "cancelled"]:
+        """Feed and read until the program has ended, the moment ``until`` has come, or ``cancelled`` says so.
+
+        ``tend`` is called once a second.
+        """
+        tick = _TICK_S if cancelled is not None or self._pidfd is None else _TEND_S
+        tended = time.monotonic()
         while self._child.poll() is None:
-            left = until - time.monotonic()
-            if left <= 0:
+            now = time.monotonic()
+            if now >= until:
                 return "timed_out"
             if cancelled is not None and cancelled():
                 return "cancelled"
-            self._pump(min(left, tick, 3600.0))
+            if now - tended >= _TEND_S:
+                tend()
+                tended = now
+            self._pump(min(until - now, tick))
         return "ended"
 
     def drain(self, seconds: float) -> None:

@@ -133,6 +133,14 @@ def test_zombies_of_orphans_are_reaped() -> None:
     assert zombies() <= before
 
 
+def test_orphans_that_end_meanwhile_are_reaped_meanwhile() -> None:
+    count = "n=0; for s in /proc/$PPID/task/*/children; do n=$((n + $(wc -w < $s))); done; echo $n"
+    before, after = sh(
+        f"for n in 1 2 3 4 5 6 7 8 9; do (setsid true &); done; sleep 0.5; {count}; sleep 1.5; {count}"
+    ).stdout.split()
+    assert int(before) >= int(after) + 9
+
+
 def test_sigterm_comes_before_sigkill() -> None:
     began = time.monotonic()
     done = sh("trap 'echo cleaned up; exit 7' TERM; sleep 30 & wait", timeout_s=0.5)
