@@ -7,7 +7,6 @@ import json
 import os
 import struct
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,26 +88,22 @@ def test_everything_packed_can_be_imported(probe: Path) -> None:
     assert json.loads(run_probe(probe, "import").stdout) == {}
 
 
-def test_a_cold_driver_changes_no_start_and_unpacks_whole(
+def test_a_cold_driver_is_not_unpacked_at_a_start_and_unpacks_whole(
     probe: Path, pack_probe: Callable[..., Path], driver: Path, tmp_path: Path
 ) -> None:
     with_driver = pack_probe(driver)
     assert with_driver.stat().st_size - probe.stat().st_size >= driver.stat().st_size
-    best = {with_driver: 9.9, probe: 9.9}
-    for _ in range(15):  # in turn, so that what else this machine does falls on both
-        for binary, before in best.items():
-            best[binary] = min(before, seconds(binary))
-    assert best[with_driver] < best[probe] * 1.2, "to unpack it takes half as long again"
+    assert files_at_a_start(with_driver) == files_at_a_start(probe)
 
     target = tmp_path / "driver"
     assert run_probe(with_driver, "unpack", driver.name, str(target)).returncode == 0
     assert hashlib.sha256(target.read_bytes()).digest() == hashlib.sha256(driver.read_bytes()).digest()
 
 
-def seconds(binary: Path) -> float:
-    start = time.perf_counter()
-    run_probe(binary, "nothing")
-    return time.perf_counter() - start
+def files_at_a_start(binary: Path) -> list[str]:
+    """What a run of echo finds in its unpack directory."""
+    found: list[str] = json.loads(run_probe(binary, "modules", "echo", "{}").stderr)["files"]
+    return found
 
 
 def test_checksums_are_those_of_the_files(letsbe_binary: Path) -> None:

