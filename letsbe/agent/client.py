@@ -13,6 +13,7 @@ from letsbe import __version__
 from letsbe.agent.config import OrchestratorConfig
 from letsbe.errors import LetsbeError
 from letsbe.protocol import (
+    PROBLEM_MEDIA_TYPE,
     ClaimResponse,
     PollRequest,
     PollResponse,
@@ -29,19 +30,28 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 #: Where distributions keep the system's CA certificates.
 _CA_FILES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
-T = TypeVar("T", bound=msgspec.Struct)
+T = TypeVar("T")
 
 
 class RefusedByOrchestrator(LetsbeError):  # noqa: N818 - reads as what happened
-    """An answer that is no success: its HTTP status, problem document, and ``Retry-After`` in seconds."""
+    """An answer that is no success: its HTTP status, problem document, and ``Retry-After`` in seconds.
 
-    def __init__(self, status: int, problem: Problem, retry_after_s: float | None, what: str) -> None:
+    ``is_final``: the orchestrator's own word that it will never be otherwise, rather than that of something before it.
+    """
+
+    def __init__(
+        self, status: int, problem: Problem, retry_after_s: float | None, what: str, *, is_problem: bool
+    ) -> None:
         words = problem.detail or problem.title or "no reason given"
         super().__init__("orchestrator_refused", f"{what}: HTTP {status}: {words}", hint=_HINTS.get(status, ""))
         self.http_status = status
         self.problem = problem
         self.retry_after_s = retry_after_s
+        self.is_final = is_problem and 400 <= status < 500 and status not in _MAY_HEAL
 
+
+#: 4xx answers that another try may heal: authentication, time-out, conflict in time, too many requests.
+_MAY_HEAL = frozenset({401, 408, 425, 426, 429})
 
 _HINTS = {
     401: "If it persists, compare the clocks, then enrol this machine anew.",
@@ -87,18 +97,24 @@ class Client:
 
     def report(self, task_id: str, attempt_id: str, outcome: bytes) -> None:
         """Deliver an outcome: the very bytes, so that a repetition is recognised."""
-        self._request("PUT", f"/api/v1/tasks/{task_id}/attempts/{attempt_id}/result", outcome)
+        path = f"/api/v1/tasks/{task_id}/attempts/{attempt_id}/result"
+        content = self._request("PUT", path, outcome)
+        if content:  # the page of a portal or a load balancer is no receipt: what is acknowledged is never sent again
+            self._decoded(path, content, Any)
 
-    def _call(self, method: str, path: str, body: msgspec.Struct | None, answer: type[T]) -> T:
-        raw = self._request(method, path, b"" if body is None else msgspec.json.encode(body))
+    def _decoded(self, path: str, content: bytes, answer: type[T]) -> T:
         try:
-            return msgspec.json.decode(raw, type=answer)
+            return msgspec.json.decode(content, type=answer)
         except msgspec.DecodeError as error:
             raise LetsbeError(
                 "orchestrator_answer_invalid",
                 f"{self.url}{path}: not the answer that the protocol wants: {error}",
                 hint="Is a proxy or another program answering there?",
             ) from error
+
+    def _call(self, method: str, path: str, body: msgspec.Struct | None, answer: type[T]) -> T:
+        content = self._request(method, path, b"" if body is None else msgspec.json.encode(body))
+        return self._decoded(path, content, answer)
 
     def _request(self, method: str, path: str, body: bytes) -> bytes:
         url = f"{self.url}{path}"
@@ -120,7 +136,11 @@ class Client:
         if 200 <= response.status_code < 300:
             return content
         raise RefusedByOrchestrator(
-            response.status_code, _problem(content), _retry_after(response), f"{method} {path.rpartition('/')[2]}"
+            response.status_code,
+            _problem(content),
+            _retry_after(response),
+            f"{method} {path.rpartition('/')[2]}",
+            is_problem=response.headers.get("Content-Type", "").startswith(PROBLEM_MEDIA_TYPE),
         )
 
 

@@ -85,7 +85,7 @@ class Intake:
             try:
                 client.claim(run.id, run.attempt_id or "")
             except RefusedByOrchestrator as error:
-                if error.http_status not in (404, 409, 410):
+                if not (error.is_final and error.http_status in (404, 409, 410)):
                     raise
                 logger().info("task is no longer to be had", task_id=run.id, reason=error.message)
                 self._inbox.drop(run.id)

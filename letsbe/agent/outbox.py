@@ -14,8 +14,8 @@ from letsbe.protocol import Outcome
 
 PER_POLL = 20
 
-#: 4xx answers that another try may heal: authentication, time-out, conflict in time, too many requests.
-_MAY_HEAL = frozenset({401, 408, 425, 426, 429})
+#: Answers that hold for the next outcome as well. After any other one the rest gets its chance.
+_WAIT = frozenset({401, 429, 502, 503, 504})
 
 
 class Outbox:
@@ -34,7 +34,8 @@ class Outbox:
                 delivered += self._deliver(run)
             except LetsbeError as error:
                 logger().warning("outcome not delivered, kept", task_id=run.id, reason=error.message)
-                break
+                if not isinstance(error, RefusedByOrchestrator) or error.http_status in _WAIT:
+                    break
         return delivered
 
     def deliver_one(self, run_id: str) -> int:
@@ -55,9 +56,10 @@ class Outbox:
         try:
             self._client.report(run.id, run.attempt_id or "", outcome)
         except RefusedByOrchestrator as error:
-            if error.http_status == 413 and error.problem.limit and len(outcome) > error.problem.limit:
-                self._client.report(run.id, run.attempt_id or "", self._shrunk(run, error.problem.limit))
-            elif 400 <= error.http_status < 500 and error.http_status not in _MAY_HEAL:
+            limit = error.problem.limit or len(outcome) // 2  # a load balancer does not say its limit
+            if error.http_status == 413 and len(outcome) > limit:
+                self._client.report(run.id, run.attempt_id or "", self._shrunk(run, limit))
+            elif error.is_final:
                 self._journal.park(run.id, error.message)
                 logger().error("outcome parked: it will never be taken", task_id=run.id, reason=error.message)
                 return 0
