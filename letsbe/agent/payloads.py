@@ -82,11 +82,12 @@ def _default(field: Any) -> Any:
 
 
 def secrets_in(value: Any) -> list[Secret]:
-    """Every :class:`Secret` in a payload."""
+    """Every :class:`Secret` in a payload, and what the payload itself knows to be one."""
     if isinstance(value, Secret):
         return [value]
     if isinstance(value, msgspec.Struct):
-        return [found for field in value.__struct_fields__ for found in secrets_in(getattr(value, field))]
+        known = [Secret(text) for text in value.secret_values()] if isinstance(value, Payload) else []
+        return known + [found for field in value.__struct_fields__ for found in secrets_in(getattr(value, field))]
     if isinstance(value, dict):
         return [found for item in value.values() for found in secrets_in(item)]
     if isinstance(value, (list, tuple)):

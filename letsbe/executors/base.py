@@ -6,6 +6,7 @@ JSON Schema, dispatch, the reference page and the conformance tests.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args
 
@@ -24,6 +25,10 @@ class Payload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ``Meta(extra={"journal": "digest"})`` keeps a field's content out of the journal: its size and SHA-256 stand there.
     Fields of type :class:`letsbe.tools.redaction.Secret` are redacted everywhere.
     """
+
+    def secret_values(self) -> Sequence[str]:
+        """Secrets in it that neither their key nor their type shows: in an argument list, for one."""
+        return ()
 
 
 class Data(Struct, kw_only=True):

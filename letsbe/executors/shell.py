@@ -58,7 +58,7 @@ class Payload(base.Payload, frozen=True):
         ),
     ] = 65_536
 
-    def secrets(self) -> Sequence[str]:
+    def secret_values(self) -> Sequence[str]:
         """The values of options such as --password."""
         from letsbe.tools.argument_secrets import secret_arguments
 
