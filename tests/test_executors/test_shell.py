@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-from letsbe.agent.config import parse
-from letsbe.errors import LetsbeError
 from tests.agents import Agent, program
 
 PYTHON = os.path.realpath(sys.executable)
@@ -187,108 +185,6 @@ def test_command_of_a_killed_agent_is_ended_by_the_next_run(agent: Agent) -> Non
     assert running(f"sleep {marker}") == []
     assert runs[0]["outcome"]["status"] == "interrupted"
     assert "still running and were killed" in runs[0]["outcome"]["error"]["message"]
-
-
-#: Argument lists that must not run under the rules of :func:`hostile_rules`; each would make the canary if it did.
-# ruff: noqa: E501 - a table
-def hostile(canary: Path, root: Path) -> list[list[str]]:
-    touch = f"touch {canary}"
-    inside = str(root / "notes.txt")
-    return [
-        [touch], ["sh", "-c", touch], ["/bin/sh", "-c", touch], ["bash", "-c", touch], ["/bin/bash", "-c", touch],
-        ["dash", "-c", touch], ["env", "touch", str(canary)], ["/usr/bin/env", "-S", touch], ["env", "-i", "sh", "-c", touch],
-        ["touch", str(canary)], ["/usr/bin/touch", str(canary)], ["nice", "touch", str(canary)], ["nohup", "touch", str(canary)],
-        ["timeout", "5", "touch", str(canary)], ["setsid", "touch", str(canary)], ["stdbuf", "-o0", "touch", str(canary)],
-        ["xargs", "touch", str(canary)], ["find", str(root), "-exec", "touch", str(canary), ";"],
-        ["find", str(root), "-execdir", "touch", str(canary), ";"], ["find", str(root), "-ok", "touch", str(canary), ";"],
-        ["find", str(root), "-fprint", str(canary)], ["find", str(root), "-fls", str(canary)], ["find", str(root), "-delete"],
-        ["tar", "-cf", "/dev/null", "--checkpoint=1", f"--checkpoint-action=exec={touch}", inside],
-        ["tar", "xf", inside, f"--to-command={touch}"], ["tar", "-cf", str(canary), inside],
-        ["git", "-c", f"core.pager={touch}", "log"], ["git", "-c", f"alias.x=!{touch}", "x"],
-        ["git", f"--exec-path={root}", "status"], ["docker", "exec", "x", "touch", str(canary)],
-        ["docker", "run", "-v", "/:/h", "x", "touch", f"/h{canary}"], ["docker", "-H", "tcp://127.0.0.1:1", "ps"],
-        ["python3", "-c", f"open({str(canary)!r}, 'w')"], ["perl", "-e", f"open(F, '>{canary}')"],
-        ["awk", f'BEGIN {{ system("{touch}") }}'], ["gawk", f'BEGIN {{ print > "{canary}" }}'],
-        ["sed", "-n", f"1e {touch}", inside], ["sed", f"w {canary}", inside], ["tee", str(canary)],
-        ["dd", f"of={canary}"], ["cp", inside, str(canary)], ["mv", inside, str(canary)], ["ln", "-s", inside, str(canary)],
-        ["install", inside, str(canary)], ["rsync", "-e", touch, inside, "x:"], ["ssh", f"-oProxyCommand={touch}", "x"],
-        ["scp", f"-oProxyCommand={touch}", inside, "x:"], ["vi", "-c", f":!{touch}"], ["less", inside], ["man", "-P", touch, "ls"],
-        ["watch", touch], ["script", "-c", touch], ["strace", "touch", str(canary)], ["nsenter", "-t", "1", "-m", "touch"],
-        ["unshare", "touch", str(canary)], ["chroot", "/", "touch", str(canary)], ["sudo", "touch", str(canary)],
-        ["su", "-c", touch], ["systemd-run", "touch", str(canary)], ["crontab", inside], ["at", "now"],
-        ["sort", "-o", str(canary), inside], ["sort", f"--compress-program={touch}", inside], ["split", f"--filter={touch}", inside],
-        ["curl", "-o", str(canary), "file:///etc/passwd"], ["wget", "-O", str(canary), "http://127.0.0.1:1/"],
-        ["busybox", "touch", str(canary)], ["make", "-f", inside], ["openssl", "enc", "-out", str(canary)],
-        ["tail", "-n", "5", "/etc/shadow"], ["tail", "-n", "5", f"{root}/../../etc/shadow"], ["tail", "-n", "-5", inside],
-        ["tail", "-n", "5", inside, "--follow"], ["tail", "-n", "5"], ["tail", "-f", inside], ["tail", "-n", "5;", inside],
-        ["tail", "-n", "5", "-"], ["tail", "-n", "5", f"--pid=1\n{inside}"], ["tail", "-n", "5", "notes.txt"],
-        ["df", "-h", "/"], ["df", "--output=source"], ["df", "-h;", touch], ["date", "-s", "2020-01-01"],
-        ["date", "--set=2020-01-01"], ["hostname", "evil"], ["uname", "-a", "-r"], ["ps", "aux", "ww"], ["free", "-s", "1"],
-        ["uptime", "&&", touch], ["uptime", "|", "sh"], ["uptime\n" + touch], ["uptime;" + touch], ["$(" + touch + ")"],
-        ["`" + touch + "`"], ["./uptime"], ["../usr/bin/uptime"], ["/usr/bin/../bin/touch", str(canary)], [str(root / "uptime")],
-        ["~/uptime"], [""], [" uptime"], ["/usr/bin/uptime "], ["uptime", ""], ["/proc/self/exe", "-c", touch],
-        ["/dev/stdin"], ["/lib64/ld-linux-x86-64.so.2", "/usr/bin/touch", str(canary)],
-    ]  # fmt: skip
-
-
-def test_path_that_leads_out_of_the_root_is_refused(agent: Agent) -> None:
-    (agent.root / "way-out").symlink_to("/etc/passwd")
-    allow(agent, {"program": os.path.realpath("/usr/bin/tail"), "args": ["-n", "<int>", "<path>"]})
-    outcome = agent.run("SHELL", {"argv": ["tail", "-n", "1", f"{agent.root}/way-out"]})
-    assert outcome.status == "refused"
-    assert "stdout" not in outcome.data
-
-
-def test_nothing_runs_that_policy_does_not_allow(agent: Agent) -> None:
-    (agent.root / "notes.txt").write_text("one\n")
-    canary = agent.base / "canary"
-    fake = agent.root / "uptime"
-    fake.write_text(f"#!/bin/sh\ntouch {canary}\n")
-    fake.chmod(0o755)
-    allow(agent, {"program": os.path.realpath("/usr/bin/tail"), "args": ["-n", "<int>", "<path>"], "changes": False})
-    assert agent.run("SHELL", {"argv": ["tail", "-n", "5", f"{agent.root}/notes.txt"]}).success
-    cases = hostile(canary, agent.root)
-    assert len(cases) >= 100
-    for argv in cases:
-        outcome = agent.run("SHELL", {"argv": argv})
-        assert not outcome.success, argv
-        assert outcome.error is not None
-        assert outcome.error.code in ("command_refused", "program_missing"), (argv, outcome.error)
-        assert outcome.error.hint
-        assert not canary.exists(), argv
-        assert "rc" not in outcome.data
-
-
-@pytest.mark.parametrize(
-    "name", ["LD_PRELOAD", "PATH", "BASH_ENV", "PYTHONPATH", "GIT_SSH_COMMAND", "PAGER", "LETSBE_RUN"]
-)
-def test_variables_that_inject_code_can_not_be_allowed(name: str) -> None:
-    source = f"shell: {{allow: [{{program: /usr/bin/df, env: [{name}]}}]}}"
-    with pytest.raises(LetsbeError, match="can inject code"):
-        parse(source.encode(), "letsbe.yml")
-
-
-def test_variable_that_no_rule_names_is_refused(agent: Agent) -> None:
-    outcome = agent.run("SHELL", {"argv": ["uptime"], "env": {"LD_PRELOAD": "/tmp/x.so"}})
-    assert outcome.error is not None
-    assert outcome.error.code == "command_refused"
-
-
-@pytest.mark.parametrize(
-    ("rule", "complaint"),
-    [
-        ("{program: /usr/bin/find, args: ['<path>']}", "can start other programs"),
-        ("{program: /usr/bin/python3.11, args: ['<path>']}", "can start other programs"),
-        ("{program: /usr/bin/tar, args: ['<path>...']}", "can start other programs"),
-        ("{program: /usr/bin/tail, args: ['<file>']}", "unknown placeholder <file>"),
-        ("{program: /usr/bin/tail, args: ['<path>...', '-f']}", "may only stand last"),
-        ("{program: tail}", "matching regex"),
-        ("{program: /usr/bin/tail, arg: []}", "unknown key"),
-    ],
-)
-def test_rules_that_can_not_stand(rule: str, complaint: str) -> None:
-    with pytest.raises(LetsbeError, match=complaint):
-        parse(f"shell: {{allow: [{rule}]}}".encode(), "letsbe.yml")
 
 
 def running(command: str) -> list[str]:
