@@ -29,6 +29,7 @@ class ContentChecks:
 
         ``path`` is where the content will stand: what a compose file names is looked for beside it.
         """
+        self._redactor.meet_assigned(content.decode(errors="replace"))
         if kind == "json":
             content_syntax.require_json(content, path)
         elif kind == "yaml":

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from letsbe.errors import LetsbeError
+
+#: What a parser quotes of the content.
+_QUOTED = re.compile(r"'[^']{2,}'|\"[^\"]{2,}\"")
 
 
 def require_json(content: bytes, path: str) -> None:
@@ -34,7 +38,8 @@ def require_yaml(content: bytes, path: str) -> None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise validation_failed(path, f"{where}{error.problem or error.context or 'not YAML'}") from None
+        problem = _QUOTED.sub("'...'", error.problem or error.context or "not YAML")
+        raise validation_failed(path, where + problem) from None
     except yaml.YAMLError:
         raise validation_failed(path, "holds characters that YAML does not allow") from None
     except RecursionError:

@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from letsbe.tools.assignments import secret_values
+
 REDACTED = "[redacted]"
 
 #: Stands for each character of a secret in :meth:`Redactor.mask`: from Unicode's private use area.
@@ -22,9 +24,6 @@ _SECRET_NAME = re.compile(
     r"PASS(?!IVE|ENGER|AGE)|PWD|(?<![A-Z])PW(?![A-Z])|SECRET|TOKEN|KEY(?=$|[_.\-0-9])|CREDENTIAL|DSN|AUTHORIZATION"
     r"|COOKIE|SALT(?=$|_)",
     re.I,
-)
-_ASSIGNMENT = re.compile(
-    r"""(?P<name>["']?[A-Za-z_][A-Za-z0-9_.-]*["']?)(?P<gap>\s*[=:]\s*)(?P<value>"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[^\s,;]+)"""
 )
 _URL_PASSWORD = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://[^\s:/@]*):(?P<password>[^\s/@]+)@", re.I)
 _PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S)
@@ -79,6 +78,11 @@ class Redactor:
             if is_secret_name(name):
                 self.meet(value)
 
+    def meet_assigned(self, text: str) -> None:
+        """Remember what stands under secret-looking names in a text, whatever format it is in."""
+        for start, end in secret_values(text, is_secret_name):
+            self.meet(text[start:end])
+
     def allow(self, value: str) -> None:
         """Let :meth:`data` give a string of exactly this value as it is: policy and caller agreed to reveal it."""
         self._allowed.add(value)
@@ -86,7 +90,7 @@ class Redactor:
     def text(self, text: str) -> str:
         """The text with every met value, ``SECRET_NAME=value``, URL password and private key replaced."""
         text = self.prose(text)
-        return _ASSIGNMENT.sub(_redact_assignment, text) if "=" in text or ":" in text else text
+        return _assigned_replaced(text, lambda value: value if value.startswith(REDACTED) else REDACTED)
 
     def prose(self, text: str) -> str:
         """Our own words with met values, URL passwords and private keys replaced; ``key: value`` is no secret there."""
@@ -117,7 +121,7 @@ class Redactor:
         text = self._met_values_replaced(text, _covered)
         if "://" in text:
             text = _URL_PASSWORD.sub(lambda found: f"{found['scheme']}:{_covered(found['password'])}@", text)
-        return _ASSIGNMENT.sub(_cover_assignment, text) if "=" in text or ":" in text else text
+        return _assigned_replaced(text, _covered)
 
     def _escaped_forms(self) -> set[str]:
         """As the values look inside JSON strings, double quotes of env files, and compose output (``$$``)."""
@@ -183,12 +187,13 @@ class _Forms:
         return "".join(pieces) + text[done:]
 
 
-def _redact_assignment(match: re.Match[str]) -> str:
-    name, gap, value = match.group("name", "gap", "value")
-    if not is_secret_name(name.strip("\"'")) or value in ("''", '""') or value.strip("\"'").startswith(REDACTED):
-        return match.group()
-    quote = value[0] if value[0] in "\"'" and value[-1] == value[0] and len(value) > 1 else ""
-    return f"{name}{gap}{quote}{REDACTED}{quote}"
+def _assigned_replaced(text: str, replacement: Callable[[str], str]) -> str:
+    pieces: list[str] = []
+    done = 0
+    for start, end in secret_values(text, is_secret_name):
+        pieces += (text[done:start], replacement(text[start:end]))
+        done = end
+    return "".join(pieces) + text[done:] if pieces else text
 
 
 def unmask(text: str) -> str:
@@ -202,11 +207,3 @@ _NOT_LINE_END = re.compile(r"[^\r\n]")
 
 def _covered(secret: str) -> str:
     return _NOT_LINE_END.sub(MASK, secret)
-
-
-def _cover_assignment(match: re.Match[str]) -> str:
-    name, gap, value = match.group("name", "gap", "value")
-    if not is_secret_name(name.strip("\"'")):
-        return match.group()
-    quoted = len(value) > 1 and value[0] in "\"'" and value[-1] == value[0]
-    return name + gap + (f"{value[0]}{_covered(value[1:-1])}{value[0]}" if quoted else _covered(value))

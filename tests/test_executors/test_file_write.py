@@ -266,7 +266,10 @@ def test_validation_names_no_secret(agent: Agent) -> None:
     for validate, content in (
         ("json", f'{{"password": "{secret}",}}'),
         ("yaml", f"password: {secret}: x\n"),
+        ("yaml", f"password: *{secret}\n"),
         ("compose", f"services:\n  web:\n    image: x\n    environment: {{DB_PASSWORD: [{secret}]}}\n"),
+        ("compose", f"services:\n  web:\n    image: x\n    environment: {{DB_PASSWORD: '${{{secret}'}}\n"),
+        ("nginx", f"proxy_set_header; # {secret}\nset $api_token {secret}; {secret};\n"),
     ):
         outcome = write(agent, {"content": content, "validate": validate})
         failed(outcome, "validation_failed")

@@ -119,3 +119,9 @@ def test_many_secrets_in_much_text_take_seconds() -> None:
     found = redactor.text(text)
     assert time.process_time() - started < 20
     assert found.count(REDACTED) == 15_000
+
+
+def test_assigned_secrets_are_met() -> None:
+    redactor = Redactor()
+    redactor.meet_assigned('{"api_token": "hunter-22-x"}\nname: visible-word\nDB_PASSWORD=hunter-33-x\n')
+    assert redactor.prose("hunter-22-x hunter-33-x visible-word") == f"{REDACTED} {REDACTED} visible-word"
