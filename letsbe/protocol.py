@@ -38,6 +38,9 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 #: Largest result the reference orchestrator keeps, in bytes; past it the answer is 413 with this limit.
 MAX_RESULT_BYTES = 1024 * 1024
 
+#: Longest reason of a hold, in characters.
+MAX_HOLD_REASON = 200
+
 Status = Literal["succeeded", "failed", "timed_out", "cancelled", "refused", "unsupported", "expired", "interrupted"]
 
 #: Shape of every id on the wire: a UUID in lower case.
@@ -172,9 +175,12 @@ class AttemptProgress(Struct, frozen=True, kw_only=True):
 class Hold(Struct, frozen=True, kw_only=True):
     """A maintenance hold that a person put on the host."""
 
-    reason: str
-    until: Instant
-    allow: list[str] = []
+    reason: Annotated[str, Meta(max_length=MAX_HOLD_REASON)]
+    until: Annotated[Instant, Meta(max_length=40)]
+    allow: Annotated[
+        list[Annotated[str, Meta(max_length=64)]],
+        Meta(max_length=200, description="Task types that are wanted all the same."),
+    ] = []
 
 
 class PollRequest(Struct, frozen=True, kw_only=True):

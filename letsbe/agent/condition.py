@@ -9,7 +9,8 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from letsbe import __version__
-from letsbe.agent import breaker, identity, last_poll
+from letsbe.agent import breaker, hold, identity, last_poll
+from letsbe.agent.caller import Caller
 from letsbe.agent.config import Config
 from letsbe.agent.identity import Identity
 from letsbe.agent.journal import Journal, Run
@@ -35,6 +36,16 @@ class Exchange(Struct, frozen=True, kw_only=True):
     not_before: Annotated[Instant | None, Meta(description="No poll touches the network before this.")] = None
 
 
+class Holding(Struct, frozen=True, kw_only=True):
+    """The hold that a person put on this host."""
+
+    reason: str
+    since: Instant
+    until: Instant
+    allow: Annotated[list[str], Meta(description="Task types that go on all the same.")]
+    by: Annotated[Caller, Meta(description="Who set it.")]
+
+
 class Task(Struct, frozen=True, kw_only=True):
     """A task in the journal."""
 
@@ -56,6 +67,7 @@ class Condition(Struct, frozen=True, kw_only=True):
     orchestrator: str | None
     enrolled: bool
     exchange: Exchange
+    hold: Annotated[Holding | None, Meta(description="While it lasts, no other task of the orchestrator begins.")]
     clock_skew_s: Annotated[int | None, Meta(description="The orchestrator's clock less this one; None: small.")]
     running: list[Task]
     waiting: list[Task]
@@ -87,6 +99,7 @@ def _examine(config: Config, me: Identity | None, journal: Journal | None) -> Co
         orchestrator=config.orchestrator.url,
         enrolled=me is not None and me.agent_token is not None,
         exchange=_exchange(config, journal),
+        hold=None if journal is None else _holding(journal),
         clock_skew_s=None if skew is None else int(skew),
         running=[_task(run, run.started_at) for run in started],
         waiting=[] if journal is None else [_task(run, run.received_at) for run in journal.in_state("received")],
@@ -117,6 +130,14 @@ def _exchange(config: Config, journal: Journal | None) -> Exchange:
         reason=found.reason if found.failures or found.is_open else "",
         not_before=instant(found.not_before) if found.is_open else None,
     )
+
+
+def _holding(journal: Journal) -> Holding | None:
+    held = hold.current(journal)
+    if held is None:
+        return None
+    since, until = instant(held.since), instant(held.until)
+    return Holding(reason=held.reason, since=since, until=until, allow=held.allow, by=held.caller)
 
 
 def _task(run: Run, since: float | None) -> Task:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from letsbe.agent import trust
+from letsbe.agent import hold, trust
 from letsbe.agent.caller import Caller
 from letsbe.agent.client import Client, RefusedByOrchestrator
 from letsbe.agent.config import Config
@@ -30,6 +30,7 @@ class Intake:
         self._journal = journal
         self._me = me
         self._inbox = Inbox(config.state_dir)
+        self._held = hold.current(journal)
 
     def receive(self, offers: Iterable[TaskOffer], server_now: float) -> None:
         """Journal offered tasks, before any is claimed."""
@@ -39,7 +40,10 @@ class Intake:
         bind(task_id=None)
 
     def _receive(self, offer: TaskOffer, server_now: float) -> None:
-        """Journal an offered task; one that is not believed is finished at once, with the reason."""
+        """Journal an offered task; one that is not believed is finished at once, with the reason.
+
+        What a hold keeps out is left with the orchestrator.
+        """
         known = self._journal.get(offer.task_id)
         if known is not None:
             if known.attempt_id != offer.attempt_id:
@@ -64,11 +68,15 @@ class Intake:
                 server_now=server_now,
             )
         except LetsbeError as error:
+            if self._held is not None:
+                return
             run.type = "UNKNOWN"
             self._journal.receive(run)
             logger().warning("task not believed", code=error.code, reason=error.message)
             self._journal.finish(run.id, Stopwatch().refusal(run.id, "UNKNOWN", error))
         else:
+            if self._held is not None and not self._held.allows(believed.task.type, believed.task.payload):
+                return
             run.type = believed.task.type
             run.caller = msgspec.json.encode(Caller(uid=os.getuid(), requested_by=believed.task.requested_by)).decode()
             run.expires_at = epoch(believed.task.expires_at)
@@ -82,6 +90,8 @@ class Intake:
         """
         delivered = 0
         for run in self._journal.unclaimed():
+            if run.state == "received" and self._is_held(run.id):
+                continue
             try:
                 client.claim(run.id, run.attempt_id or "")
             except RefusedByOrchestrator as error:
@@ -95,6 +105,12 @@ class Intake:
             if run.state == "finished":
                 delivered += outbox.deliver_one(run.id)
         return delivered
+
+    def _is_held(self, run_id: str) -> bool:
+        if self._held is None:
+            return False
+        believed = self._inbox.get(run_id)
+        return believed is not None and not self._held.allows(believed.task.type, believed.task.payload)
 
     def cancel(self, task_ids: Iterable[str]) -> None:
         """Tasks that have not begun end here; one that runs is told."""

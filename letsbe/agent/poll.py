@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from msgspec import Struct
 
 from letsbe import __version__
-from letsbe.agent import breaker, identity, last_poll
+from letsbe.agent import breaker, hold, identity, last_poll
 from letsbe.agent.client import Client, RefusedByOrchestrator, server_clock
 from letsbe.agent.config import Config
 from letsbe.agent.housekeeping import tidy
@@ -33,6 +33,7 @@ class Polled(Struct, kw_only=True):
     """What a poll came to, for ``-v`` and tests."""
 
     skipped: str = ""
+    held: str = ""
     offered: int = 0
     executed: int = 0
     delivered: int = 0
@@ -66,6 +67,8 @@ class Poll:
         return self.polled
 
     def _run(self, journal: Journal) -> None:
+        held = hold.current(journal)
+        self.polled.held = "" if held is None else str(held)
         locks = Locks(self.config.state_dir)
         with ExitStack() as exchange:
             try:
@@ -147,11 +150,14 @@ class Poll:
             )
             for run in journal.under_lease()
         ]
+        held = hold.current(journal)
+        wants_none = held is not None and not held.allow
         return PollRequest(
             version=__version__,
+            hold=None if held is None else held.as_wire(),
             outbox_depth=journal.outbox_depth(),
             running=running[:100],
-            max_tasks=self.config.poll.max_tasks,
+            max_tasks=0 if wants_none else self.config.poll.max_tasks,
         )
 
     def _note_skew(self, journal: Journal, answer: PollResponse) -> None:

@@ -86,7 +86,11 @@ class Runner:
             outcome = self._execute(executor, payload, request, clock, redactor)
             if outcome.task_id is None and kind.changes:
                 outcome = msgspec.structs.replace(outcome, task_id=run_id)
-            journal.finish(run_id, outcome)
+            if self.origin != "orchestrator":
+                from letsbe.agent import hold
+
+                outcome = hold.warned(journal, outcome)
+            outcome = _finish(journal, run_id, outcome)
             if kind.changes and request.task_id is None:
                 log_outcome(outcome, self.origin)
             return outcome
@@ -191,6 +195,15 @@ class Runner:
             payload=payloads.for_journal(payload, redactor),
             state="started",
         )
+
+
+def _finish(journal: Journal, run_id: str, outcome: Outcome) -> Outcome:
+    """Journal an outcome. What was done was done, so a journal that can't be written is a warning with the outcome."""
+    try:
+        journal.finish(run_id, outcome)
+    except LetsbeError as error:
+        return msgspec.structs.replace(outcome, warnings=[*outcome.warnings, f"not journaled: {error.message}"])
+    return outcome
 
 
 def _refuse_other_version(kind: type[BaseExecutor[Any, Any]], request: Request) -> None:

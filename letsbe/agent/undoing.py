@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from letsbe import __version__
-from letsbe.agent import policy
+from letsbe.agent import hold, policy
 from letsbe.agent.caller import Caller
 from letsbe.agent.config import Config, Origin
 from letsbe.agent.journal import Journal, Run
@@ -42,7 +42,7 @@ def undo_run(
             journal.start(_row(undo_id, run, origin, caller))
             files = Files(config.roots, Snapshots(config.state_dir, journal, undo_id))
             undone = Undo(config.state_dir, journal, files).put_back(run.id, force=force)
-        outcome = _outcome(undo_id, run, undone, started, check)
+        outcome = hold.warned(journal, _outcome(undo_id, run, undone, started, check))
         if not check:
             journal.finish(undo_id, outcome)
     return outcome

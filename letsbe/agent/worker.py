@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from letsbe.agent import trust
+from letsbe.agent import hold, trust
 from letsbe.agent.caller import Caller
 from letsbe.agent.config import Config
 from letsbe.agent.inbox import Inbox
@@ -22,7 +22,7 @@ from letsbe.agent.outcomes import Request, Stopwatch, log_outcome
 from letsbe.agent.runner import Runner
 from letsbe.errors import LetsbeError, Terminated
 from letsbe.executors import executor_class
-from letsbe.protocol import Outcome
+from letsbe.protocol import ErrorInfo, Outcome
 
 if TYPE_CHECKING:
     from letsbe.agent.poll import Polled
@@ -96,6 +96,10 @@ class Worker:
         if not trust.is_due(believed.task, server_now):
             return None
         task = believed.task
+        held = hold.current(self._journal)  # asked for each task: a person may hold the host while another one runs
+        if held is not None and not held.allows(task.type, task.payload):
+            self._journal.progress(run.id, "", None, str(held))
+            return None
         runner = Runner(
             self.config,
             origin="orchestrator",
@@ -118,7 +122,15 @@ class Worker:
             return None
         if outcome.error is not None and outcome.error.code == "replayed_task":
             return None
+        if outcome.error is not None and outcome.error.code == "state_unusable":
+            self._leave_if_not_begun(run.id, outcome.error)
         return outcome
+
+    def _leave_if_not_begun(self, run_id: str, error: ErrorInfo) -> None:
+        """A task that could not be journaled has not begun: the poll ends here, and the next one runs it."""
+        row = self._journal.get(run_id)
+        if row is not None and row.state == "received":
+            raise LetsbeError(error.code, error.message, hint=error.hint)
 
     @contextmanager
     def _cancellable(self, run_id: str) -> Iterator[None]:

@@ -52,9 +52,10 @@ def _sentence(polled: object) -> str:
     from letsbe.agent.poll import Polled
 
     assert isinstance(polled, Polled)  # noqa: S101
+    held = f"This host is {polled.held}. " if polled.held else ""
     if polled.skipped:
-        return f"Skipped: {polled.skipped}."
+        return f"{held}Skipped: {polled.skipped}."
     return (
-        f"{polled.offered} offered, {polled.executed} executed, {polled.delivered} outcomes delivered,"
+        f"{held}{polled.offered} offered, {polled.executed} executed, {polled.delivered} outcomes delivered,"
         f" {polled.waiting} waiting."
     )

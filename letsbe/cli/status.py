@@ -11,7 +11,7 @@ from letsbe.cli.options import shared
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from letsbe.agent.condition import Condition, Exchange, Task
+    from letsbe.agent.condition import Condition, Exchange, Holding, Task
 
 
 @shared()
@@ -43,6 +43,7 @@ def _draw(condition: Condition) -> None:
         "version": condition.version,
         "orchestrator": _orchestrator(condition),
         "last poll": _exchange(condition.exchange),
+        **({"hold": _hold(condition.hold)} if condition.hold else {}),
         "clock": _clock(condition.clock_skew_s),
         "outbox": f"{condition.outbox} to deliver" if condition.outbox else "empty",
         "trusted keys": "; ".join(
@@ -86,6 +87,12 @@ def _exchange(exchange: Exchange) -> str:
         why = "" if exchange.failures else f" ({exchange.reason})"
         answered += f"; next not before {exchange.not_before}{why}"
     return answered
+
+
+def _hold(held: Holding) -> str:
+    by = held.by.sudo_user or held.by.ssh_connection or f"uid {held.by.uid}"
+    goes_on = f"; allowed: {', '.join(held.allow)}" if held.allow else ""
+    return f"{held.reason}, since {held.since} until {held.until}, by {by}{goes_on}"
 
 
 def _clock(skew_s: int | None) -> str:

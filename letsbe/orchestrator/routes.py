@@ -107,7 +107,7 @@ def poll(agent_id: PathId, body: RawBody, service: NamedDependency[Service]) -> 
         tasks.renew(connection, agent_id, data.running, now, settings.lease_s)
         tasks.sweep(connection, now, agent_id)
         cancel = tasks.cancellations(connection, agent_id)
-        offers = tasks.offer(connection, agent_id, now, data.max_tasks)
+        offers = tasks.offer(connection, agent_id, now, data.max_tasks, data.hold)
     return PollResponse(
         server_time=instant(now),
         next_poll_s=settings.next_poll_s,

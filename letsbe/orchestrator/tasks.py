@@ -28,7 +28,7 @@ from sqlalchemy import Connection, Row, and_, insert, select, update
 
 from letsbe.errors import LetsbeError
 from letsbe.orchestrator.tables import results, tasks
-from letsbe.protocol import AttemptProgress, Envelope, Outcome, Task, TaskOffer, epoch, instant, new_id
+from letsbe.protocol import AttemptProgress, Envelope, Hold, Outcome, Task, TaskOffer, epoch, instant, new_id
 
 AnyRow = Row[*tuple[Any, ...]]
 
@@ -78,8 +78,11 @@ def submit(connection: Connection, task: Task, envelope: Envelope) -> None:
     )
 
 
-def offer(connection: Connection, agent_id: str, now: float, most: int) -> list[TaskOffer]:
-    """The oldest ``most`` tasks that are due; the same ones, with the same attempts, until they are claimed."""
+def offer(connection: Connection, agent_id: str, now: float, most: int, only: Hold | None = None) -> list[TaskOffer]:
+    """The oldest ``most`` tasks that are due; the same ones, with the same attempts, until they are claimed.
+
+    With ``only``, those of the types that this hold allows: else what it keeps waiting would take their places.
+    """
     due = connection.execute(
         select(tasks.c.seq, tasks.c.attempt_id, tasks.c.envelope_bytes)
         .where(
@@ -87,6 +90,7 @@ def offer(connection: Connection, agent_id: str, now: float, most: int) -> list[
             tasks.c.agent_id == agent_id,
             tasks.c.not_before <= now,
             tasks.c.expires_at > now,
+            *(() if only is None else (tasks.c.type.in_(only.allow),)),
         )
         .order_by(tasks.c.seq)
         .limit(most)
