@@ -10,8 +10,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from letsbe.tools.assignments import secret_values
-
 REDACTED = "[redacted]"
 
 #: Stands for each character of a secret in :meth:`Redactor.mask`: from Unicode's private use area.
@@ -80,6 +78,8 @@ class Redactor:
 
     def meet_assigned(self, text: str) -> None:
         """Remember what stands under secret-looking names in a text, whatever format it is in."""
+        from letsbe.tools.assignments import secret_values
+
         for start, end in secret_values(text, is_secret_name):
             self.meet(text[start:end])
 
@@ -188,6 +188,8 @@ class _Forms:
 
 
 def _assigned_replaced(text: str, replacement: Callable[[str], str]) -> str:
+    from letsbe.tools.assignments import secret_values  # `letsbe echo` needs none of its patterns
+
     pieces: list[str] = []
     done = 0
     for start, end in secret_values(text, is_secret_name):
