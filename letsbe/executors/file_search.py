@@ -33,12 +33,13 @@ class FileSearch:
         self._room = max_bytes
         self._deadline = deadline
         self._number = 1
+        self._began_at = 0
         self._found = Found()
 
     def run(self, file: OpenFile, offset: int, redactor: Redactor | None) -> Found:
         """Search from byte ``offset`` on; without a redactor secrets are searched and shown."""
         found = self._found
-        found.next_offset = min(offset, file.size)
+        found.next_offset = self._began_at = min(offset, file.size)
         while found.next_offset < file.size and not found.truncated:
             position = found.next_offset
             piece = file.pread(position, PIECE)
@@ -57,7 +58,8 @@ class FileSearch:
         found = self._found
         size = len(line.text.encode()) if line.matches else 0
         is_full = line.matches and (len(found.lines) == self._max_matches or (size > self._room and found.lines))
-        if is_full or self._deadline.remaining() == 0:
+        is_late = line.start > self._began_at and self._deadline.remaining() == 0  # one line at least: it goes on
+        if is_full or is_late:
             found.truncated, found.next_offset = True, line.start
             return False
         if line.matches:
