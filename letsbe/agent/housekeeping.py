@@ -8,6 +8,7 @@ import time
 from letsbe import frozen
 from letsbe.agent.config import Config
 from letsbe.agent.journal import Journal
+from letsbe.agent.log import logger
 
 EVERY_S = 86_400
 _FACT = "tidied_at"
@@ -24,6 +25,13 @@ def tidy(config: Config, journal: Journal) -> None:
     if 0 <= time.time() - last < EVERY_S:
         return
     journal.remember(_FACT, str(time.time()))
+    try:
+        _tidy_daily(config, journal)
+    except OSError as error:  # another process sweeps as well, or the disk fails: tomorrow is soon enough
+        logger().warning("not all that is old was removed", path=error.filename, reason=error.strerror)
+
+
+def _tidy_daily(config: Config, journal: Journal) -> None:
     from letsbe.agent import undo
     from letsbe.agent.inbox import Inbox
     from letsbe.agent.locks import Locks
@@ -33,7 +41,8 @@ def tidy(config: Config, journal: Journal) -> None:
     Locks(config.state_dir).sweep()
     _remove_stale_temporaries(config.state_dir)
     inbox = Inbox(config.state_dir)
-    for task_id in set(inbox.task_ids()) - {run.id for run in journal.under_lease()}:
+    # A task that a poll is just taking up stands in the inbox before it stands in the journal.
+    for task_id in set(inbox.task_ids(older_than_s=EVERY_S)) - {run.id for run in journal.under_lease()}:
         inbox.drop(task_id)
 
 

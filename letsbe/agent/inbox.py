@@ -7,6 +7,7 @@ journal.
 from __future__ import annotations
 
 import os
+import time
 
 import msgspec
 
@@ -36,10 +37,16 @@ class Inbox:
         """The task is finished."""
         remove(self._path(task_id))
 
-    def task_ids(self) -> list[str]:
-        """The tasks that are kept."""
+    def task_ids(self, *, older_than_s: float) -> list[str]:
+        """The tasks that have been kept for longer than that."""
+        before = time.time() - older_than_s
         try:
-            return [name for name in os.listdir(self._directory) if not name.endswith(".tmp")]
+            with os.scandir(self._directory) as entries:
+                return [
+                    entry.name
+                    for entry in entries
+                    if not entry.name.endswith(".tmp") and entry.stat().st_mtime < before
+                ]
         except FileNotFoundError:
             return []
 
