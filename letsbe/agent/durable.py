@@ -3,26 +3,47 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from letsbe.errors import LetsbeError
 
 
 def write_private(path: str, content: bytes) -> None:
-    """Replace ``path`` atomically, mode 0600; file and directory are synced when it returns."""
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    """Replace ``path`` atomically, mode 0600; file and directory are synced when it returns. ``state_unusable``."""
     temporary = f"{path}.{os.getpid()}.tmp"
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(temporary, path)
-    sync_directory(os.path.dirname(path))
+    with usable(path):
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        try:
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(temporary, path)
+        except OSError:
+            with suppress(OSError):
+                os.unlink(temporary)  # on a full disk each try would take more of what is left
+            raise
+        sync_directory(os.path.dirname(path))
 
 
 def remove(path: str) -> None:
-    """Remove a file if it is there."""
-    try:
+    """Remove a file if it is there. ``state_unusable``."""
+    with usable(path), suppress(FileNotFoundError):
         os.unlink(path)
-    except FileNotFoundError:
-        return
+
+
+@contextmanager
+def usable(path: str) -> Iterator[None]:
+    """What the operating system says of the agent's own files, as ``state_unusable``."""
+    try:
+        yield
+    except OSError as error:
+        raise LetsbeError(
+            "state_unusable",
+            f"state {path}: {error.strerror or error}",
+            hint="Is the disk full? `letsbe doctor` looks further.",
+        ) from error
 
 
 def sync_directory(path: str) -> None:

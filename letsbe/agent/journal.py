@@ -11,7 +11,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -193,26 +193,26 @@ class Journal:
 
     def get(self, run_id: str) -> Run | None:
         """One run, by its id."""
-        row = self._db.execute("SELECT * FROM run WHERE id = ?", (run_id,)).fetchone()
-        return None if row is None else _run(row)
+        rows = self._rows("SELECT * FROM run WHERE id = ?", run_id)
+        return _run(rows[0]) if rows else None
 
     def matching(self, prefix: str) -> list[Run]:
         """The runs whose id begins with ``prefix``, at most two."""
-        rows = self._db.execute("SELECT * FROM run WHERE substr(id, 1, ?) = ? LIMIT 2", (len(prefix), prefix))
+        rows = self._rows("SELECT * FROM run WHERE substr(id, 1, ?) = ? LIMIT 2", len(prefix), prefix)
         return [_run(row) for row in rows]
 
     def latest(self, limit: int) -> list[Run]:
         """The newest runs, newest first."""
-        return [_run(row) for row in self._db.execute("SELECT * FROM run ORDER BY id DESC LIMIT ?", (limit,))]
+        return [_run(row) for row in self._rows("SELECT * FROM run ORDER BY id DESC LIMIT ?", limit)]
 
     def in_state(self, state: str, limit: int = 1000) -> list[Run]:
         """Runs in a state, oldest first."""
-        rows = self._db.execute("SELECT * FROM run WHERE state = ? ORDER BY id LIMIT ?", (state, limit))
+        rows = self._rows("SELECT * FROM run WHERE state = ? ORDER BY id LIMIT ?", state, limit)
         return [_run(row) for row in rows]
 
     def unclaimed(self) -> list[Run]:
         """Tasks of the orchestrator that it has not yet said are ours, oldest first."""
-        rows = self._db.execute(
+        rows = self._rows(
             "SELECT * FROM run WHERE claimed_at IS NULL AND attempt_id IS NOT NULL"
             " AND state IN ('received', 'finished') ORDER BY id"
         )
@@ -228,27 +228,27 @@ class Journal:
 
     def is_cancelled(self, run_id: str) -> bool:
         """Whether a running task is marked."""
-        row = self._db.execute("SELECT cancel FROM run WHERE id = ?", (run_id,)).fetchone()
-        return row is not None and bool(row[0])
+        rows = self._rows("SELECT cancel FROM run WHERE id = ?", run_id)
+        return bool(rows) and bool(rows[0][0])
 
     def under_lease(self) -> list[Run]:
         """Tasks of the orchestrator that this agent has and has not finished, oldest first."""
-        rows = self._db.execute(
+        rows = self._rows(
             "SELECT * FROM run WHERE state IN ('received', 'started') AND attempt_id IS NOT NULL ORDER BY id"
         )
         return [_run(row) for row in rows]
 
     def outbox(self, limit: int = 1000) -> list[Run]:
         """Finished tasks of the orchestrator whose outcome it does not have yet, oldest first."""
-        rows = self._db.execute(
-            "SELECT * FROM run WHERE state = 'finished' AND claimed_at IS NOT NULL ORDER BY id LIMIT ?", (limit,)
+        rows = self._rows(
+            "SELECT * FROM run WHERE state = 'finished' AND claimed_at IS NOT NULL ORDER BY id LIMIT ?", limit
         )
         return [_run(row) for row in rows]
 
     def outbox_depth(self) -> int:
         """How many outcomes wait to be delivered."""
         sql = "SELECT count(*) FROM run WHERE state = 'finished' AND claimed_at IS NOT NULL"
-        return int(self._db.execute(sql).fetchone()[0])
+        return int(self._rows(sql)[0][0])
 
     def add_change(self, change: ChangeRow) -> int:
         """A file about to be changed; returns its number within the run."""
@@ -273,13 +273,13 @@ class Journal:
 
     def changes(self, run_id: str) -> list[ChangeRow]:
         """The files that a run changed or was about to change, in order."""
-        rows = self._db.execute("SELECT * FROM change WHERE run_id = ? ORDER BY seq", (run_id,))
+        rows = self._rows("SELECT * FROM change WHERE run_id = ? ORDER BY seq", run_id)
         return [msgspec.convert(dict(row), ChangeRow) for row in rows]
 
     def fact(self, name: str) -> str | None:
         """A remembered value (breaker, last poll, ...)."""
-        row = self._db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
-        return None if row is None else str(row[0])
+        rows = self._rows("SELECT value FROM fact WHERE name = ?", name)
+        return str(rows[0][0]) if rows else None
 
     def remember(self, name: str, value: str | None) -> None:
         """Remember a value; None forgets it."""
@@ -325,20 +325,27 @@ class Journal:
         )
 
     def _write(self, sql: str, *parameters: Any) -> None:
+        self._rows(sql, *parameters)
+
+    def _rows(self, sql: str, *parameters: Any) -> list[sqlite3.Row]:
         try:
-            self._db.execute(sql, parameters)
-        except sqlite3.OperationalError as error:
+            return self._db.execute(sql, parameters).fetchall()
+        except sqlite3.Error as error:
             raise _unusable(self.path, error) from error
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
         try:
+            self._db.execute("BEGIN IMMEDIATE")
             yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            if self._db.in_transaction:  # a commit that failed leaves it open; some errors have ended it already
+                with suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                raise _unusable(self.path, error) from error
             raise
-        self._db.execute("COMMIT")
 
 
 def _run(row: sqlite3.Row) -> Run:

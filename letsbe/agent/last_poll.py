@@ -11,12 +11,12 @@ def mark(state_dir: str) -> None:
     """It answered now. What can't be marked is only not shown."""
     try:
         descriptor = os.open(os.path.join(state_dir, _NAME), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.utime(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError:
         return
-    try:
-        os.utime(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def when(state_dir: str) -> float | None:

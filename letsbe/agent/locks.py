@@ -11,11 +11,12 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import msgspec
 from msgspec import Struct
 
+from letsbe.agent.durable import usable
 from letsbe.errors import LetsbeError
 from letsbe.protocol import instant
 
@@ -44,14 +45,16 @@ class Locks:
 
         They are taken in the order of their names, so that two runs that want the same ones can't block each other.
         """
-        os.makedirs(self.directory, mode=0o700, exist_ok=True)
+        with usable(self.directory):
+            os.makedirs(self.directory, mode=0o700, exist_ok=True)
         until = time.monotonic() + wait_s
         with ExitStack() as stack:
             for name in sorted(names):
                 descriptor = self._acquire(name, until)
                 stack.callback(os.close, descriptor)
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, msgspec.json.encode(holder), 0)
+                with suppress(OSError):  # a full disk: held it is, and who holds it is only for people
+                    os.ftruncate(descriptor, 0)
+                    os.pwrite(descriptor, msgspec.json.encode(holder), 0)
             yield
 
     def holder(self, name: str) -> Holder | None:
@@ -89,7 +92,8 @@ class Locks:
     def _acquire(self, name: str, until: float) -> int:
         path = self._path(name)
         while True:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            with usable(path):
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from letsbe import __version__
 from letsbe.agent import identity
@@ -48,10 +49,8 @@ def register(config: Config, me: Identity | None) -> Identity:
         trusted_keys=answer.trusted_keys,
     )
     identity.save(config.state_dir, me)
-    try:
+    with suppress(LetsbeError):
         remove(config.orchestrator.enrolment_token_file)  # single-use: of no value any more
-    except OSError:
-        return me
     return me
 
 

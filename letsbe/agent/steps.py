@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -102,9 +102,9 @@ class RunSteps:
         )
         executor = type(step.executor)(context)
         outer, self._step = self._step, f"{self._step}.{step.id}".lstrip(".")
-        self._enter(self._step)
         request = Request(type=executor.type, payload=None, task_id=self._request.task_id, check=self._request.check)
         try:
+            self._enter(self._step)
             if executor.changes and not self._request.check:
                 self.lock(executor.locks(step.payload))
             return self._runner.run_step(executor, step.payload, request, self._redactor)
@@ -135,7 +135,8 @@ class RunSteps:
         message = self._redactor.text(message)
         self._runner.show_progress(inside, percent, message)
         if self._journal is not None and time.monotonic() - self._written >= _PROGRESS_EVERY_S:
-            self._journal.progress(self._run_id, inside, percent, message)
+            with suppress(LetsbeError):  # not worth the run that it is about
+                self._journal.progress(self._run_id, inside, percent, message)
             self._written = time.monotonic()
 
     def _enter(self, step: str, *, written: bool = False) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 
 from msgspec import Struct
 
-from letsbe.agent.durable import sync_directory, write_private
+from letsbe.agent.durable import sync_directory, usable, write_private
 from letsbe.agent.journal import ChangeRow, Journal
 from letsbe.errors import LetsbeError
 from letsbe.host.files import FileContent, Files, PendingChange
@@ -52,15 +53,17 @@ class Snapshots:
         return self._journal.add_change(row)
 
     def changed(self, ticket: int) -> None:
-        """The change is on disk."""
-        self._journal.mark_change(self._run_id, ticket)
+        """The change is on disk; a journal that can not tell so makes it no failure."""
+        with suppress(LetsbeError):
+            self._journal.mark_change(self._run_id, ticket)
 
     def _keep(self, before: FileContent) -> None:
         path = os.path.join(self.directory, before.sha256)
         if os.path.exists(path):
             return
         write_private(path, before.content)
-        sync_directory(os.path.dirname(self.directory))
+        with usable(self.directory):
+            sync_directory(os.path.dirname(self.directory))
 
 
 class Undone(Struct, kw_only=True):
@@ -95,7 +98,8 @@ class Undo:
                 undone.problems.append(str(error))
                 continue
             if mark:
-                self._journal.mark_change(run_id, change.seq, undone=True)
+                with suppress(LetsbeError):  # the other files have to come back as well
+                    self._journal.mark_change(run_id, change.seq, undone=True)
             (undone.restored if restored else undone.unchanged).append(change.path)
         return undone
 
