@@ -106,7 +106,6 @@ class Shell(BaseExecutor[Payload, Data]):
         data = Data(argv=[rule.program, *payload.argv[1:]], rule=rule.title, ran=False)
         if self._nothing_to_do(payload):
             return ExecutionResult(data=data)
-        timeout_s = self.host.deadline.within(payload.timeout_s)
         with ExitStack() as stack:
             handed = self._handed(stack, rule, payload)
             done = self.host.run(
@@ -115,12 +114,12 @@ class Shell(BaseExecutor[Payload, Data]):
                 cwd="/" if payload.cwd is None else stack.enter_context(self.host.files.directory(payload.cwd)),
                 stdin=payload.stdin.encode(),
                 env=payload.env,
-                timeout_s=timeout_s,
+                timeout_s=payload.timeout_s,
                 output_bytes=min(payload.max_output, self.context.rights.output_bytes),
                 descriptors=[descriptor for _, descriptor in handed.values()],
             )
         self._fill(data, done, rule, handed)
-        error = _error(data, done, timeout_s)
+        error = _error(data, done, min(payload.timeout_s, self.host.deadline.seconds))
         return ExecutionResult(data=data, changed=rule.changes, error=error, warnings=_warnings(done))
 
     def undo(self, payload: Payload, data: Data) -> list[str]:  # noqa: ARG002 - the base's signature

@@ -53,6 +53,7 @@ class Descendants:
         self._mark = mark
         self._kill_grace_s = kill_grace_s
         self._program: Popen[bytes] | None = None
+        self._wait: Callable[[float], None] = time.sleep
         self._leader = 0
         self._born = 0
         self._before: frozenset[int] = frozenset()
@@ -72,9 +73,12 @@ class Descendants:
         finally:
             _current.discard(self)
 
-    def led_by(self, program: Popen[bytes]) -> None:
-        """The program was started: it is the leader of its session."""
-        self._program, self._leader = program, program.pid
+    def led_by(self, program: Popen[bytes], wait: Callable[[float], None]) -> None:
+        """The program was started: it is the leader of its session.
+
+        ``wait`` lets the given seconds pass, or fewer, while its output is read: it may have some last words.
+        """
+        self._program, self._leader, self._wait = program, program.pid, wait
 
     def alive(self) -> set[int]:
         """The ids of those that run now."""
@@ -120,15 +124,12 @@ class Descendants:
     def _is_stray(self, pid: int, child: _Process) -> bool:
         return child.session != os.getsid(0) and child.started >= self._born and pid not in self._before
 
-    def end(self, grace_s: float, wait: Callable[[float], None] = time.sleep) -> Ended:
-        """SIGTERM to all that run, SIGKILL to those that still do ``grace_s`` later.
-
-        ``wait`` lets the given seconds pass, or fewer.
-        """
+    def end(self, grace_s: float) -> Ended:
+        """SIGTERM to all that run, SIGKILL to those that still do ``grace_s`` later."""
         if not _children():
             return Ended()  # whoever has no children has no descendants
         try:
-            return _end(self.alive, self.adopted, grace_s, wait)
+            return _end(self.alive, self.adopted, grace_s, self._wait)
         finally:
             if self._program is not None:
                 self._program.poll()
@@ -211,7 +212,7 @@ def _reap(pid: int) -> bool:
 
 
 def _signal(pids: Iterable[int], number: signal.Signals) -> None:
-    for pid in pids:
+    for pid in sorted(pids):  # the older first: a parent should hear of it before it loses its child
         try:
             os.kill(pid, number)
         except (ProcessLookupError, PermissionError):

@@ -7,6 +7,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -126,13 +127,13 @@ class Processes:
         began = time.monotonic()
         mark = f"{self._mark}/{next(self._count)}"
         variables = {**clean_environment(), **(env or {}), MARK: mark}
-        with Descendants(mark, kill_grace_s) as descendants:
+        with ExitStack() as streams, Descendants(mark, kill_grace_s) as descendants:
             child = spawn(argv, cwd=cwd, feeds=bool(stdin), env=variables, descriptors=descriptors)
-            descendants.led_by(child)
-            with Supervision(child, stdin, output_bytes) as supervision:
-                how = supervision.attend(began + timeout_s, cancelled, descendants.adopted)
-                completed.timed_out, completed.cancelled = how == "timed_out", how == "cancelled"
-                _finish(completed, descendants, supervision, kill_grace_s)
+            supervision = streams.enter_context(Supervision(child, stdin, output_bytes))
+            descendants.led_by(child, supervision.wait)
+            how = supervision.attend(began + timeout_s, cancelled, descendants.adopted)
+            completed.timed_out, completed.cancelled = how == "timed_out", how == "cancelled"
+            _finish(completed, descendants, supervision, kill_grace_s)
         completed.duration_ms = int((time.monotonic() - began) * 1000)
         return completed
 
@@ -140,11 +141,11 @@ class Processes:
 def _finish(completed: Completed, descendants: Descendants, supervision: Supervision, kill_grace_s: float) -> None:
     """End what still runs, and tell how it ended."""
     if completed.timed_out or completed.cancelled:
-        ended = descendants.end(kill_grace_s, supervision.wait)
+        ended = descendants.end(kill_grace_s)
         supervision.drain(DRAIN_S)
     else:
         supervision.drain(DRAIN_S)
-        ended = descendants.end(LEFT_GRACE_S, supervision.wait)
+        ended = descendants.end(LEFT_GRACE_S)
         completed.left_behind = len(ended.found)
     completed.not_killed = sorted(ended.survivors)
     completed.rc, completed.signal = supervision.exit()

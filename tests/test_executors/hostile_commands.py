@@ -165,4 +165,12 @@ def hostile(canary: str, root: str) -> list[list[str]]:
         ["uptime\ttouch"],
         ["\u202euptime"],
         ["uptime\u200b"],
+        ["/usr/bin/env", "uptime"],
+        ["uptime", "--version", touch],
+        ["nc", "-l", "-p", "1", "-e", "/bin/sh"],
+        ["socat", "exec:sh", "-"],
+        ["ln", "-sf", inside, "/etc/passwd"],
+        ["chmod", "4755", "/bin/sh"],
+        ["mount", "--bind", root, "/etc"],
+        ["iptables", "-F"],
     ]

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -185,6 +187,81 @@ def test_command_of_a_killed_agent_is_ended_by_the_next_run(agent: Agent) -> Non
     assert running(f"sleep {marker}") == []
     assert runs[0]["outcome"]["status"] == "interrupted"
     assert "still running and were killed" in runs[0]["outcome"]["error"]["message"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 130), (signal.SIGINT, 130), (signal.SIGHUP, 130)])
+def test_agent_that_is_asked_to_end_ends_its_command_first(number: int, code: int, agent: Agent) -> None:
+    marker = f"6{os.getpid()}{int(number)}"
+    last_words = f"trap 'echo last words >&2; echo cleaned > {agent.root}/trace; exit' TERM"
+    text = f"{last_words}; (setsid sleep {marker} &); sleep {marker} & wait; wait; sleep 3"
+    payload = json.dumps({"argv": script(agent, text)})
+    child = subprocess.Popen([*program(), "shell", payload], env=agent.environment(), stdout=subprocess.PIPE)
+    until = time.monotonic() + 20
+    while len(running(f"sleep {marker}")) < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    child.send_signal(number)
+    stdout, _ = child.communicate(timeout=20)
+    assert running(f"sleep {marker}") == []
+    assert (agent.root / "trace").read_text() == "cleaned\n"
+    assert child.returncode == code
+    assert json.loads(stdout)["status"] in ("cancelled", "interrupted")
+
+
+def test_secret_is_not_seen_in_halves_where_output_is_cut(agent: Agent) -> None:
+    secret = "hunter22-long-and-secret"
+    text = f'n=0; while [ $n -lt 400 ]; do echo "$n DB_PASSWORD={secret}"; n=$((n+1)); done'
+    argv = script(agent, text)
+    for size in range(1024, 1064):
+        stdout = agent.run("SHELL", {"argv": argv, "max_output": size}).data["stdout"]
+        for line in stdout.splitlines():
+            assert re.fullmatch(r"\d+ DB_PASSWORD=\[redacted\]|\[\d+ bytes cut\]", line), line
+
+
+def test_host_limits_the_output(agent: Agent) -> None:
+    text = "seq 1 100000"
+    agent.configure(shell={"allow": [{"program": SH, "args": ["-c", text]}]}, limits={"output_bytes": 2048})
+    outcome = agent.run("SHELL", {"argv": [SH, "-c", text], "max_output": 1_000_000})
+    assert outcome.data["truncated"] is True
+    assert len(outcome.data["stdout"]) < 2100
+    assert outcome.data["stdout"].startswith("1\n2\n")
+    assert outcome.data["stdout"].endswith("99999\n100000\n")
+
+
+def test_shorter_deadline_of_the_run_counts(agent: Agent) -> None:
+    outcome = agent.run("SHELL", {"argv": script(agent, "sleep 60")}, timeout_s=0.5)
+    assert outcome.status == "timed_out"
+    assert outcome.error is not None
+    assert "0.5 s" in outcome.error.message
+    assert outcome.duration_ms < 5_000
+
+
+def test_output_that_is_not_text_is_replaced(agent: Agent) -> None:
+    outcome = agent.run("SHELL", {"argv": script(agent, "printf '\\377a\\0b'")})
+    assert outcome.data["stdout"] == "\ufffda\0b"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("argv", []),
+        ("argv", "uptime"),
+        ("argv", ["x"] * 257),
+        ("argv", ["x" * 4097]),
+        ("timeout_s", 0),
+        ("timeout_s", 901),
+        ("max_output", 1),
+        ("max_output", 2 << 20),
+        ("stdin", "x" * (1024 * 1024 + 1)),
+        ("env", {"A": 1}),
+        ("env", {"A": "x" * 32_769}),
+        ("cwd", "x" * 4096),
+    ],
+)
+def test_payload_is_bounded(field: str, value: object, agent: Agent) -> None:
+    outcome = agent.run("SHELL", {"argv": ["uptime"], field: value})
+    assert outcome.error is not None
+    assert outcome.error.code == "invalid_payload"
+    assert outcome.error.details["path"].startswith(f"$.{field}")
 
 
 def running(command: str) -> list[str]:

@@ -163,18 +163,20 @@ def test_cancel_is_asked_for(nap: str) -> None:
 
 
 @pytest.mark.parametrize("exception", [KeyboardInterrupt, Terminated, LetsbeError("x", "y")])
-def test_exception_ends_everything(exception: BaseException, nap: str) -> None:
+def test_exception_ends_everything(exception: BaseException, nap: str, tmp_path: Path) -> None:
     def interrupt(*_: object) -> None:
         raise exception
 
+    last_words = f"trap 'echo last words; touch {tmp_path}/cleaned' TERM"
     before = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, 0.5)
     try:
         with pytest.raises(BaseException) as caught:
-            sh(f"(setsid sleep {nap} &); trap 'exit 0' TERM; sleep {nap}")
+            sh(f"(setsid sleep {nap} &); {last_words}; sleep {nap} & wait; sleep 3")
     finally:
         signal.signal(signal.SIGALRM, before)
     assert caught.type in (type(exception), exception)
+    assert (tmp_path / "cleaned").exists()
     assert alive(nap) == []
 
 
