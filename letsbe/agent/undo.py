@@ -119,21 +119,20 @@ class Undo:
 
     def _put_back(self, change: ChangeRow, force: bool) -> bool:
         current = self._current(change.path)
-        if current == change.before_sha256:
+        if current is None and change.before_sha256 is None:
             return False
-        if current != change.after_sha256 and not force:
+        if current not in (change.before_sha256, change.after_sha256) and not force:
             raise LetsbeError(
                 "changed_meanwhile",
                 f"{change.path} was changed since; not put back",
                 hint="Look at it, then undo with --force.",
             )
-        self._restore(change)
-        return True
+        return self._restore(change)
 
-    def _restore(self, change: ChangeRow) -> None:
+    def _restore(self, change: ChangeRow) -> bool:
+        """Content, mode and owner as they were; False when all of it is so already."""
         if change.before_sha256 is None:
-            self._files.remove(change.path)
-            return
+            return self._files.remove(change.path).changed
         try:
             with open(os.path.join(self._directory, change.run_id, change.before_sha256), "rb") as file:
                 content = file.read()
@@ -144,7 +143,8 @@ class Undo:
                 hint="Snapshots are kept for 30 days, up to 512 MiB.",
             ) from None
         owner = None if change.uid is None or change.gid is None else (change.uid, change.gid)
-        self._files.write(change.path, content, perms=change.mode, owner=owner)
+        in_place = change.temporary is None  # what was written in place is held by its inode
+        return self._files.write(change.path, content, perms=change.mode, owner=owner, in_place=in_place).changed
 
     def _current(self, path: str) -> str | None:
         found = self._files.read_or_none(path, max_bytes=1 << 30)

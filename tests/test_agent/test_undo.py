@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+import os
+import time
+
+import pytest
+
+from letsbe.agent import undo
+from tests.agents import Agent
+
+
+def write(agent: Agent, name: str, content: str, **more: str) -> str:
+    payload = {"path": f"{agent.root}/{name}", "content": content, **more}
+    outcome = agent.json("file-write", json.dumps(payload))
+    assert outcome["success"], outcome
+    return str(outcome["task_id"])
+
+
+def test_content_mode_and_owner_come_back(agent: Agent) -> None:
+    path = agent.root / "x"
+    path.write_text("before")
+    path.chmod(0o640)
+    os.chown(path, 12, 34)
+    run = write(agent, "x", "after", perms="0600", owner="0:0")
+    assert agent.json("undo", run)["data"]["restored"] == [str(path)]
+    status = path.stat()
+    assert (path.read_text(), status.st_mode & 0o7777, status.st_uid, status.st_gid) == ("before", 0o640, 12, 34)
+
+
+def test_mode_alone_comes_back(agent: Agent) -> None:
+    path = agent.root / "x"
+    path.write_text("same")
+    path.chmod(0o640)
+    run = write(agent, "x", "same", perms="0600")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert agent.json("undo", run)["data"]["restored"] == [str(path)]
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_new_file_goes_again_and_undo_can_be_undone(agent: Agent) -> None:
+    path = agent.root / "x"
+    run = write(agent, "x", "new")
+    undone = agent.json("undo", run)
+    assert not path.exists()
+    agent.json("undo", undone["task_id"])
+    assert path.read_text() == "new"
+
+
+def test_second_undo_changes_nothing(agent: Agent) -> None:
+    run = write(agent, "x", "new")
+    assert agent.json("undo", run)["changed"] is True
+    assert agent.json("undo", run)["changed"] is False
+
+
+def test_check_says_what_would_be_put_back(agent: Agent) -> None:
+    path = agent.root / "x"
+    path.write_text("before")
+    run = write(agent, "x", "after")
+    foreseen = agent.json("undo", run, "--check")
+    assert (foreseen["check"], foreseen["changed"], foreseen["task_id"]) == (True, True, None)
+    assert path.read_text() == "after"
+    assert agent.json("undo", run)["changed"] is True
+
+
+def test_change_by_others_is_left_alone_unless_forced(agent: Agent) -> None:
+    path = agent.root / "x"
+    path.write_text("before")
+    run = write(agent, "x", "after")
+    path.write_text("by hand")
+    done = agent.cli("undo", run)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"]["code"] == "not_put_back"
+    assert path.read_text() == "by hand"
+    assert agent.cli("undo", run, "--force").returncode == 0
+    assert path.read_text() == "before"
+
+
+def test_beginning_of_an_id_is_enough(agent: Agent) -> None:
+    run = write(agent, "x", "new")
+    assert agent.cli("undo", run[:-3]).returncode == 0
+
+
+def test_snapshots_are_dropped_when_old_or_too_many(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    (agent.root / "x").write_text("0" * 1000)
+    runs = [write(agent, "x", str(number) * 1000) for number in range(1, 5)]
+    directory = agent.state_dir / "undo"
+    assert sorted(os.listdir(directory)) == sorted(runs)
+    past = time.time() - 40 * 86_400
+    os.utime(directory / runs[0], (past, past))
+    monkeypatch.setattr(undo, "KEPT_BYTES", 2500)
+    undo.prune(str(agent.state_dir))
+    assert sorted(os.listdir(directory)) == sorted(runs[2:])
+    done = agent.cli("undo", runs[1], "--force")
+    assert b"no longer kept" in done.stdout
