@@ -13,7 +13,7 @@ from letsbe.executors.base import BaseExecutor, ExecutionResult
 from letsbe.host import machine
 
 #: What asking one program for its version may take, in seconds.
-PROBE_S = 5.0
+PROBE_S = 3.0
 
 
 class Payload(base.Payload, frozen=True):

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from letsbe import __version__
-from letsbe.executors import EXECUTOR_REGISTRY, executor_class
+from letsbe.executors import EXECUTOR_REGISTRY, echo, executor_class
 from letsbe.executors.echo import Program, abilities
+from letsbe.tools import versions
 from letsbe.tools.versions import version_in
 from tests.agents import Agent
 
@@ -37,6 +39,18 @@ def test_probe_finds_what_is_there(agent: Agent) -> None:
         assert program["version"] or program["problem"]
     assert data["free_bytes"][str(agent.root)] > 0
     assert {ability["type"] for ability in data["abilities"]} == set(EXECUTOR_REGISTRY)
+
+
+def test_programs_that_do_not_answer_are_asked_at_once_and_not_for_long(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {f"slow-{number}": ("sleep", (f"3{os.getpid()}",)) for number in range(4)}
+    monkeypatch.setattr(versions, "VERSION_COMMANDS", {**asked, "gone": ("no-such-program", ())})
+    began = time.monotonic()
+    data = agent.run("ECHO", {"probe": True}).data
+    assert time.monotonic() - began < 2 * echo.PROBE_S
+    problems = {program["name"]: program["problem"] for program in data["programs"]}
+    assert problems == dict.fromkeys(asked, "no answer within 3 s") | {"gone": "no-such-program is not installed"}
 
 
 def test_missing_needs_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
