@@ -33,6 +33,7 @@ FATES: dict[str, Fate] = {
     "internal": Fate("failed", EXIT_INTERNAL),
     "policy_denied": Fate("refused", EXIT_REFUSED),
     "path_refused": Fate("refused", EXIT_REFUSED),
+    "gate_refused": Fate("refused", EXIT_REFUSED),
     "command_refused": Fate("refused", EXIT_REFUSED),
     "untrusted_task": Fate("refused", EXIT_REFUSED),
     "replayed_task": Fate("refused", EXIT_REFUSED),

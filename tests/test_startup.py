@@ -22,11 +22,11 @@ main()
 """
 
 
-def modules_loaded_by(agent: Agent, *words: str) -> set[str]:
+def modules_loaded_by(agent: Agent, *words: str, env: dict[str, str] | None = None) -> set[str]:
     listing = agent.base / "modules.json"
     subprocess.run(
         [sys.executable, "-c", LIST_MODULES, str(listing), *words],
-        env=agent.environment(),
+        env=agent.environment(env),
         check=True,
         capture_output=True,
         cwd=Path(__file__).parent.parent,
@@ -46,6 +46,15 @@ def test_echo_loads_no_heavy_library(agent: Agent) -> None:
     assert sorted(loaded & heavy) == []
     executors = {name for name in loaded if name.startswith("letsbe.executors.")}
     assert executors == {"letsbe.executors.base", "letsbe.executors.echo"}
+
+
+def test_the_gate_loads_no_more_than_the_executor_s_own_command(agent: Agent) -> None:
+    agent.state_dir.mkdir()
+    agent.cli("echo", "{}")  # the configuration is cached now
+    own = modules_loaded_by(agent, "echo", '{"message": "hi"}')
+    asked = {"SSH_ORIGINAL_COMMAND": """echo '{"message": "hi"}'""", "SSH_CONNECTION": "127.0.0.1 1 127.0.0.1 2"}
+    loaded = modules_loaded_by(agent, "gate", "--config", str(agent.config_file), env=asked)
+    assert loaded - own == {"letsbe.agent.gate", "letsbe.cli.gate", "letsbe.tools.gate_line", "shlex"}
 
 
 def test_idle_poll_loads_only_what_it_can_not_avoid(enrolled: Agent, orchestrator: Orchestrator) -> None:

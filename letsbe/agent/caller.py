@@ -10,11 +10,18 @@ from letsbe.agent.config import Origin
 
 
 class Caller(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the journal writes down about who asked."""
+    """What the journal writes down about who asked.
+
+    ``ssh_connection`` is sshd's: client address and port, server address and port. The gate adds ``ssh_user``, the
+    account that was logged in to, ``ssh_key``, the fingerprint of the client's key, and as ``requested_by`` the name
+    that a certificate gives its holder.
+    """
 
     uid: int
     sudo_user: str | None = None
     ssh_connection: str | None = None
+    ssh_user: str | None = None
+    ssh_key: str | None = None
     requested_by: str | None = None
 
 

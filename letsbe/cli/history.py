@@ -124,5 +124,10 @@ def _when(run: dict[str, Any]) -> str:
 
 def _who(run: dict[str, Any]) -> str:
     caller = run["caller"] or {}
-    by = caller.get("sudo_user") or caller.get("requested_by") or caller.get("ssh_connection") or ""
+    by = caller.get("sudo_user") or caller.get("requested_by") or _over_ssh(caller)
     return f"{run['origin']} {by}".strip()
+
+
+def _over_ssh(caller: dict[str, Any]) -> str:
+    """Who came over SSH: the key where sshd told it, and from where."""
+    return " ".join(filter(None, (caller.get("ssh_key"), caller.get("ssh_connection"))))

@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "completion": ("completion:completion", "Print the completion script of a shell."),
     "doctor": ("doctor:doctor", "Look for what would keep this agent from working."),
     "executors": ("catalogue:executors", "List the task types."),
+    "gate": ("gate:gate", "Run what an SSH client asks for: the forced command of a key."),
     "history": ("history:history", "Show what was run, or one run by its id."),
     "hold": ("hold:hold", "Begin no task of the orchestrator for a while."),
     "install": ("install:install", "Set this machine up: directories, user, configuration, cron."),

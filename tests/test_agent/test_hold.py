@@ -89,10 +89,10 @@ def test_a_chain_passes_only_with_all_its_steps(shared_orchestrator: Orchestrato
 def test_a_task_that_was_received_waits_and_keeps_its_lease(shared_orchestrator: Orchestrator, polling: Agent) -> None:
     section = msgspec.to_builtins(polling.config.orchestrator)
     polling.configure(orchestrator=section, poll={"budget_s": 1})
-    task = shared_orchestrator.submit("SHELL", {"argv": ["sleep", "2"]}, agent=agent_id(polling))
+    task = shared_orchestrator.submit("SHELL", {"argv": ["sleep", "1.1"]}, agent=agent_id(polling))
     later = shared_orchestrator.submit("FILE_WRITE", write(polling, "a"), agent=agent_id(polling))
     polling.configure(
-        orchestrator=section, poll={"budget_s": 1}, shell={"allow": [{"program": "/usr/bin/sleep", "args": ["2"]}]}
+        orchestrator=section, poll={"budget_s": 1}, shell={"allow": [{"program": "/usr/bin/sleep", "args": ["1.1"]}]}
     )
     assert polling.json("poll", "--output", "json")["waiting"] == 1
     assert shared_orchestrator.task(later).state == "claimed"
