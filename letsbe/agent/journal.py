@@ -120,6 +120,7 @@ class Journal:
     """The journal of one state directory; made when it isn't there."""
 
     def __init__(self, state_dir: str) -> None:
+        self.state_dir = state_dir
         self.path = os.path.join(state_dir, "state.db")
         try:
             os.makedirs(state_dir, mode=0o700, exist_ok=True)

@@ -65,6 +65,10 @@ class Outbox:
                 return 0
             else:
                 raise
+        from letsbe.agent.inbox import Inbox
+
+        # Still there when a crash came between the task's end and its removal.
+        Inbox(self._journal.state_dir).drop(run.id)
         self._journal.acknowledge(run.id)
         return 1
 
