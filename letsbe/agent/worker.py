@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -74,13 +75,22 @@ class Worker:
             outcome = self._execute(run)
             if outcome is None:
                 return
-            self._journal.finish(run.id, outcome)
+            if not self._keep(run.id, outcome):
+                return
             self._inbox.drop(run.id)
             self._polled.executed += 1
             log_outcome(outcome, run.origin)
             self._polled.delivered += self._outbox.deliver_one(run.id)
         finally:
             bind(task_id=None)
+
+    def _keep(self, run_id: str, outcome: Outcome) -> bool:
+        """Journal an outcome; False when another poll has begun the task meanwhile, and will tell what it came to."""
+        row = self._journal.get(run_id)
+        begun_here = row is not None and row.state == "started" and row.pid == os.getpid()
+        self._journal.finish(run_id, outcome, steps_from=("started",) if begun_here else ("received",))
+        row = self._journal.get(run_id)
+        return row is not None and row.state != "started"
 
     def _execute(self, run: Run) -> Outcome | None:
         """The outcome of a task; None when it has to wait for a resource, or another poll has it."""
