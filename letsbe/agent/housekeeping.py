@@ -17,10 +17,7 @@ _FACT = "tidied_at"
 def tidy(config: Config, journal: Journal) -> None:
     """Settle crashed runs, sweep unpack directories; daily journal, snapshots, lock files and temporary files."""
     frozen.sweep_orphans()
-    if journal.in_state("started", 1):
-        from letsbe.agent.recovery import recover
-
-        recover(config, journal)
+    settle_crashed(config, journal)
     last = float(journal.fact(_FACT) or 0)
     if 0 <= time.time() - last < EVERY_S:
         return
@@ -29,6 +26,14 @@ def tidy(config: Config, journal: Journal) -> None:
         _tidy_daily(config, journal)
     except OSError as error:  # another process sweeps as well, or the disk fails: tomorrow is soon enough
         logger().warning("not all that is old was removed", path=error.filename, reason=error.strerror)
+
+
+def settle_crashed(config: Config, journal: Journal) -> None:
+    """Give runs that are ``started`` without their process their outcome, see :func:`letsbe.agent.recovery.recover`."""
+    if journal.in_state("started", 1):
+        from letsbe.agent.recovery import recover
+
+        recover(config, journal)
 
 
 def _tidy_daily(config: Config, journal: Journal) -> None:

@@ -8,20 +8,32 @@ from letsbe import __version__
 from letsbe.agent.config import Config
 from letsbe.agent.inbox import Inbox
 from letsbe.agent.journal import Journal, Run
+from letsbe.agent.locks import Locks, holder_now
 from letsbe.agent.undo import Undo
 from letsbe.errors import LetsbeError
 from letsbe.host.descendants import kill_marked
 from letsbe.host.files import Files
 from letsbe.protocol import ErrorInfo, Outcome, instant
 
+#: How long to wait for another process that settles crashed runs, in seconds.
+WAIT_S = 60.0
+
 
 def recover(config: Config, journal: Journal) -> list[Outcome]:
     """Settle every run that is ``started`` without its process; returns their outcomes.
 
     Processes that it left running are killed. Each file that it was changing is compared with what it held before and
-    should hold after, so that the outcome tells which of the two is there.
+    should hold after, so that the outcome tells which of the two is there. One process at a time does it: another one
+    that settles the same run could take the next run's change for a half-written file.
     """
-    return [_settle(config, journal, run) for run in journal.in_state("started") if run.process_is_gone]
+    if not _crashed(journal):
+        return []
+    with Locks(config.state_dir).hold({"recovery"}, holder_now("recovery", None), WAIT_S):
+        return [_settle(config, journal, run) for run in _crashed(journal)]
+
+
+def _crashed(journal: Journal) -> list[Run]:
+    return [run for run in journal.in_state("started") if run.process_is_gone]
 
 
 def _settle(config: Config, journal: Journal, run: Run) -> Outcome:

@@ -76,7 +76,7 @@ class Runner:
                 steps.held = executor.locks(payload)  # in check mode too: naming a resource refuses what can't be
             if kind.changes and not request.check:
                 stack.enter_context(steps.locked)
-                self._lock(stack, steps.held, request, run_id)
+                self._lock(stack, steps.held, request, run_id, journal)
             if journal is None:
                 return self._execute(executor, payload, request, clock, redactor)
             if request.task_id is None:
@@ -95,11 +95,14 @@ class Runner:
                 log_outcome(outcome, self.origin)
             return outcome
 
-    def _lock(self, stack: ExitStack, names: set[str], request: Request, run_id: str) -> None:
+    def _lock(self, stack: ExitStack, names: set[str], request: Request, run_id: str, journal: Journal | None) -> None:
+        from letsbe.agent.housekeeping import settle_crashed
         from letsbe.agent.locks import Locks, holder_now
 
         holder = holder_now(request.type, run_id)
         stack.enter_context(Locks(self.config.state_dir).hold(names, holder, request.lock_wait_s))
+        if journal is not None:  # who held them may have been killed: what it left half done is put right first
+            settle_crashed(self.config, journal)
 
     def run_step(
         self, executor: BaseExecutor[Any, Any], payload: Payload, request: Request, redactor: Redactor
