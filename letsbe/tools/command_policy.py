@@ -15,7 +15,6 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from letsbe.errors import LetsbeError
-from letsbe.tools.dangerous_programs import injects_code, starts_others, takes_verb
 
 #: Placeholder -> what it matches. ``<path>`` must be below an allowed root, which its text can't show alone.
 PLACEHOLDERS: dict[str, re.Pattern[str]] = {
@@ -28,7 +27,7 @@ PLACEHOLDERS: dict[str, re.Pattern[str]] = {
 BelowRoot = Callable[[str], bool]
 
 _PATTERN = re.compile(r"(?P<prefix>[^<>\s]*)<(?P<kind>[^<>\s]+)>(?P<repeated>(?:\.\.\.)?)")
-_CHOICE = re.compile(r"[A-Za-z0-9_./:@+-]+(?:\|[A-Za-z0-9_./:@+-]+)+")
+_CHOICE = r"[A-Za-z0-9_./:@+-]+(?:\|[A-Za-z0-9_./:@+-]+)+"
 
 
 class CommandRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -163,6 +162,12 @@ def _problem(rule: CommandRule) -> str | None:
             problem = _placeholder_problem(rule, number, pattern, placeholder)
             if problem:
                 return problem
+    return _extras_problem(rule) if rule.stdin or rule.env else None
+
+
+def _extras_problem(rule: CommandRule) -> str | None:
+    from letsbe.tools.dangerous_programs import injects_code, starts_others
+
     if rule.stdin and starts_others(rule.program) and not {"-c", "-e"} & set(rule.args):
         return f"{rule.program} may run what it reads: no standard input, unless a script is spelled out with -c or -e"
     dangerous = [name for name in rule.env if injects_code(name)]
@@ -170,7 +175,9 @@ def _problem(rule: CommandRule) -> str | None:
 
 
 def _placeholder_problem(rule: CommandRule, number: int, pattern: str, found: _Placeholder) -> str | None:
-    if found.kind not in PLACEHOLDERS and not _CHOICE.fullmatch(found.kind):
+    from letsbe.tools.dangerous_programs import starts_others, takes_verb  # a long list, and most starts have no rule
+
+    if found.kind not in PLACEHOLDERS and not re.fullmatch(_CHOICE, found.kind):
         known = ", ".join(f"<{name}>" for name in PLACEHOLDERS)
         return f"unknown placeholder <{found.kind}>; there are {known} and choices like <start|stop>"
     if found.repeated and number != len(rule.args) - 1:
@@ -186,6 +193,8 @@ def _placeholder_problem(rule: CommandRule, number: int, pattern: str, found: _P
 
 def allows_placeholders(rule: CommandRule, executable: str) -> bool:
     """Whether a rule may be used for the executable that its program leads to, symlinks followed."""
+    from letsbe.tools.dangerous_programs import starts_others
+
     return not starts_others(executable) or not any(_placeholder(pattern) for pattern in rule.args)
 
 
