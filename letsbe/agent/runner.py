@@ -12,6 +12,7 @@ from letsbe.agent import payloads, policy
 from letsbe.agent.alarm import alarm
 from letsbe.agent.caller import Caller
 from letsbe.agent.config import Config, Origin
+from letsbe.agent.ending import finish
 from letsbe.agent.outcomes import Request, Stopwatch, internal_error, log_outcome, stopped
 from letsbe.agent.steps import RunSteps
 from letsbe.errors import DeadlineReached, LetsbeError, Terminated
@@ -50,12 +51,13 @@ class Runner:
         """One request to its outcome; never raises for what happens inside."""
         clock = Stopwatch()
         redactor = Redactor()
+        self._finished: Outcome | None = None
         try:
             return self._run(request, clock, redactor)
         except LetsbeError as error:
             return clock.outcome(request, redactor, error=error)
         except (KeyboardInterrupt, Terminated) as stop:
-            return clock.outcome(request, redactor, error=stopped(stop))
+            return self._finished or clock.outcome(request, redactor, error=stopped(stop))
         except Exception as error:
             return clock.outcome(request, redactor, error=internal_error(error, request.type))
 
@@ -90,7 +92,7 @@ class Runner:
                 from letsbe.agent import hold
 
                 outcome = hold.warned(journal, outcome)
-            outcome = _finish(journal, run_id, outcome)
+            self._finished = outcome = finish(self.config, journal, run_id, outcome)
             if kind.changes and request.task_id is None:
                 log_outcome(outcome, self.origin)
             return outcome
@@ -198,15 +200,6 @@ class Runner:
             payload=payloads.for_journal(payload, redactor),
             state="started",
         )
-
-
-def _finish(journal: Journal, run_id: str, outcome: Outcome) -> Outcome:
-    """Journal an outcome. What was done was done, so a journal that can't be written is a warning with the outcome."""
-    try:
-        journal.finish(run_id, outcome)
-    except LetsbeError as error:
-        return msgspec.structs.replace(outcome, warnings=[*outcome.warnings, f"not journaled: {error.message}"])
-    return outcome
 
 
 def _refuse_other_version(kind: type[BaseExecutor[Any, Any]], request: Request) -> None:
