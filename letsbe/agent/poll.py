@@ -92,13 +92,17 @@ class Poll:
 
     def _exchange(self, journal: Journal) -> Client:
         try:
-            me, client, answer = self._ask(journal)
+            return self._talk(journal)
         except LetsbeError as error:
             retry_after_s = error.retry_after_s if isinstance(error, RefusedByOrchestrator) else None
             if breaker.counts(error.code):
                 breaker.failed(journal, error.message, retry_after_s)
             logger().info("exchange failed", code=error.code, reason=error.message)
             raise
+
+    def _talk(self, journal: Journal) -> Client:
+        """Ask, deliver what waits in the outbox, and claim what is offered."""
+        me, client, answer = self._ask(journal)
         breaker.succeeded(journal, answer.next_poll_s)
         last_poll.mark(self.config.state_dir)
         self._note_skew(journal, answer)
