@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 
 import click
@@ -12,11 +11,12 @@ import pytest
 
 from letsbe.agent import hold
 from letsbe.agent.hold import Held
+from letsbe.agent.locks import Locks, holder_now
 from letsbe.cli.main import letsbe
 from letsbe.errors import LetsbeError
 from letsbe.protocol import epoch
 from letsbe.tools.durations import parse_duration
-from tests.agents import Agent, program
+from tests.agents import Agent
 from tests.orchestrator_fixture import Orchestrator, shared_orchestrator
 from tests.test_agent.conftest import agent_id, connect
 
@@ -86,48 +86,33 @@ def test_a_chain_passes_only_with_all_its_steps(shared_orchestrator: Orchestrato
     assert (polling.root / "a").exists()
 
 
-def test_a_task_that_was_received_waits_and_keeps_its_lease(shared_orchestrator: Orchestrator, polling: Agent) -> None:
-    section = msgspec.to_builtins(polling.config.orchestrator)
-    polling.configure(orchestrator=section, poll={"budget_s": 1})
-    task = shared_orchestrator.submit("SHELL", {"argv": ["sleep", "1.1"]}, agent=agent_id(polling))
-    later = shared_orchestrator.submit("FILE_WRITE", write(polling, "a"), agent=agent_id(polling))
-    polling.configure(
-        orchestrator=section, poll={"budget_s": 1}, shell={"allow": [{"program": "/usr/bin/sleep", "args": ["1.1"]}]}
-    )
-    assert polling.json("poll", "--output", "json")["waiting"] == 1
-    assert shared_orchestrator.task(later).state == "claimed"
-    polling.configure(orchestrator=section)
+def test_received_tasks_wait_with_their_lease_and_outcomes_are_delivered(
+    shared_orchestrator: Orchestrator, polling: Agent
+) -> None:
+    me = agent_id(polling)
+    later = shared_orchestrator.submit("FILE_WRITE", write(polling, "a"), agent=me)
+    unwanted = shared_orchestrator.submit("FILE_WRITE", write(polling, "b"), agent=me)
+    with Locks(str(polling.state_dir)).hold({"work"}, holder_now("poll", None)):  # as if another poll worked
+        assert polling.json("poll", "--output", "json")["waiting"] == 2
     polling.json("hold", "30m", "disk swap")
-    before = shared_orchestrator.task(later).lease_until
+    before = shared_orchestrator.task(later).lease_until or ""
+    shared_orchestrator.cancel(unwanted)
     time.sleep(1)
-    assert polling.json("poll", "--output", "json")["waiting"] == 1
-    assert not (polling.root / "a").exists()
-    assert (shared_orchestrator.task(later).lease_until or "") > (before or "")
-    assert polling.cli("poll").returncode == 0
+    polled = polling.json("poll", "--output", "json")
+    assert (polled["executed"], polled["waiting"]) == (0, 1)
+    assert (shared_orchestrator.task(later).lease_until or "") > before
+    polled = polling.json("poll", "--output", "json")
+    assert (polled["executed"], polled["waiting"], polled["delivered"]) == (0, 1, 1)
+    outcome = shared_orchestrator.outcome(unwanted)
+    assert outcome is not None
+    assert outcome["status"] == "cancelled"
     progress = shared_orchestrator.task(later).progress
     assert progress is not None
     assert "disk swap" in progress["message"]
-    assert shared_orchestrator.outcome(task) is not None
+    assert not (polling.root / "a").exists()
     polling.json("release")
     assert polling.cli("poll").returncode == 0
     assert (polling.root / "a").read_text() == "x"
-
-
-def test_outcomes_are_delivered_while_held(orchestrator: Orchestrator, agent: Agent) -> None:
-    connect(agent, orchestrator)
-    assert agent.cli("poll").returncode == 0
-    task = orchestrator.submit("SHELL", {"argv": ["sleep", "1"]}, agent=agent_id(agent))
-    section = msgspec.to_builtins(agent.config.orchestrator)
-    agent.configure(orchestrator=section, shell={"allow": [{"program": "/usr/bin/sleep", "args": ["1"]}]})
-    poll = subprocess.Popen([*program(), "poll"], env=agent.environment(), stderr=subprocess.DEVNULL)
-    while orchestrator.task(task).state != "claimed":
-        time.sleep(0.05)
-    orchestrator.stop(9)
-    poll.wait(30)
-    agent.json("hold", "30m", "disk swap")
-    orchestrator.start()
-    assert agent.json("poll", "--now", "--output", "json")["delivered"] == 1
-    assert orchestrator.outcome(task) is not None
 
 
 def test_a_hold_ends_by_itself(agent: Agent) -> None:
@@ -164,12 +149,8 @@ def test_status_history_and_runs_by_hand_tell_of_it(agent: Agent) -> None:
     assert first["caller"]["sudo_user"] == "ann"
     assert first["payload"]["reason"] == "disk swap"
     assert first["state"] == "finished"
-
-
-def test_another_hold_takes_the_place_of_the_first(agent: Agent) -> None:
-    agent.json("hold", "3d", "disk swap")
     second = agent.json("hold", "1h", "new kernel")
-    assert second["data"]["before"].endswith(": disk swap")
+    assert second["data"]["before"].endswith("(but ECHO): disk swap"), "another takes its place"
     assert agent.json("status")["hold"]["reason"] == "new kernel"
 
 
