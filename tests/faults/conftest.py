@@ -11,13 +11,13 @@ import pytest
 from tests.agents import Agent
 from tests.faults.ledger import Ledger
 from tests.faults.proxy import FaultProxy
-from tests.orchestrator_fixture import Orchestrator, orchestrator
+from tests.orchestrator_fixture import Orchestrator, orchestrator, shared_orchestrator
 from tests.test_agent.conftest import connect
 
-__all__ = ["orchestrator"]
+__all__ = ["orchestrator", "shared_orchestrator"]
 
 #: What the ordinary run affords: all of it within a minute.
-DEFAULT_ROUNDS = 10
+DEFAULT_ROUNDS = 8
 DEFAULT_AT_ONCE = 16
 
 

@@ -125,7 +125,7 @@ class Ledger:
                     assert found[name] == finding.endswith("new content"), told
 
     def _payload(self, kind: str, word: str) -> dict[str, Any]:
-        shell = {"argv": [str(self._script), word], "timeout_s": 30}
+        shell: dict[str, Any] = {"argv": [str(self._script), word], "timeout_s": 30}
         append = {"path": str(self._file("append")), "content": f"{word}\n", "mode": "append"}
         env = {"path": str(self._file("env")), "set": {word: "1"}, "create": True}
         steps = [
@@ -133,7 +133,8 @@ class Ledger:
             {"id": "env", "type": "ENV_UPDATE", "payload": env},
             {"id": "shell", "type": "SHELL", "payload": shell},
         ]
-        return {"SHELL": shell, "FILE_WRITE": append, "ENV_UPDATE": env, "COMPOSITE": {"steps": steps}}[kind]
+        payloads = {"SHELL": shell, "FILE_WRITE": append, "ENV_UPDATE": env, "COMPOSITE": {"steps": steps}}
+        return payloads[kind]
 
     def _file(self, name: str) -> Path:
         return self.agent.root / f"{name}.count"

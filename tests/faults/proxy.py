@@ -66,6 +66,8 @@ class FaultProxy:
         self._late: list[Message] = []
         self._in_flight = 0
         self.faulty = False
+        #: What the next request to a path that ends so meets, reaching the orchestrator or not: for single faults.
+        self.planned: dict[str, tuple[str, bool]] = {}
         self.seen: Counter[str] = Counter()
         #: The most polls that were under way at the same time.
         self.most_polls = 0
@@ -85,6 +87,7 @@ class FaultProxy:
         with self._lock:
             fault = self._chance.choices([*FAULTS], [*FAULTS.values()])[0] if self.faulty else "none"
             reaches = self._chance.random() < 0.5
+            fault, reaches = self.planned.pop(message.path.rpartition("/")[2], (fault, reaches))
             pause = self._chance.uniform(*DELAY_S)
             late = self._late.pop(0) if self._late and self._chance.random() < 0.3 else None
             if fault == "late_copy":
@@ -132,7 +135,7 @@ _INVENTED: dict[str, Answer | None] = {
     "500": Answer(500, {"Content-Type": "application/problem+json"}, b'{"status": 500, "detail": "a fault"}'),
     "429": Answer(
         429,
-        {"Content-Type": "application/problem+json", "Retry-After": "1"},
+        {"Content-Type": "application/problem+json", "Retry-After": "60"},
         b'{"status": 429, "detail": "too many requests"}',
     ),
     "html_200": Answer(200, {"Content-Type": "text/html"}, HTML),

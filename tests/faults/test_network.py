@@ -6,7 +6,10 @@ import random
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.agents import Agent, program
 from tests.faults.kills import killed_poll
@@ -48,6 +51,53 @@ def test_proxy_that_spoils_exchanges(
     ledger.settle()
     tally = ledger.check()
     print(f"{rounds} rounds: {dict(sorted(proxy.seen.items()))}; {dict(sorted(tally.items()))}")
+
+
+@pytest.fixture
+def tame(shared_orchestrator: Orchestrator) -> Iterator[FaultProxy]:
+    """A proxy that does only what is planned."""
+    with FaultProxy(shared_orchestrator.url, str(shared_orchestrator.ca_file), 0) as running:
+        yield running
+
+
+@pytest.fixture
+def proxied(shared_orchestrator: Orchestrator, tame: FaultProxy, tmp_path: Path) -> Ledger:
+    """An agent that is enrolled through a proxy that has done no harm yet."""
+    agent = Agent(tmp_path)
+    connect(agent, shared_orchestrator)
+    agent.config_file.write_text(agent.config_file.read_text().replace(shared_orchestrator.url, tame.url))
+    ledger = Ledger(agent, shared_orchestrator)
+    assert agent.cli("poll").returncode == 0
+    return ledger
+
+
+@pytest.mark.parametrize(
+    ("request_to", "fault", "reaches"),
+    [
+        ("claim", "html_404", True),
+        ("claim", "dropped", True),
+        ("result", "html_200", False),
+        ("result", "html_404", False),
+        ("result", "garbage", True),
+    ],
+)
+def test_single_fault(proxied: Ledger, tame: FaultProxy, request_to: str, fault: str, reaches: bool) -> None:
+    proxied.submit("FILE_WRITE")
+    tame.planned[request_to] = fault, reaches
+    assert proxied.agent.cli("poll", "--now").returncode == (1 if request_to == "claim" else 0)
+    assert tame.seen[fault] == 1
+    proxied.settle()
+    assert proxied.check() == {"FILE_WRITE succeeded": 1}
+
+
+def test_wish_to_wait_is_heard_from_a_claim_too(proxied: Ledger, tame: FaultProxy) -> None:
+    proxied.submit("FILE_WRITE")
+    tame.planned["claim"] = "429", False
+    assert proxied.agent.cli("poll").returncode == 1
+    asked = tame.seen.total()
+    assert proxied.agent.cli("poll").returncode == 0
+    assert tame.seen.total() == asked, "it asked before Retry-After was over"
+    proxied.settle()
 
 
 def test_orchestrator_that_is_killed(ledger: Ledger, orchestrator: Orchestrator, rounds: int, seed: int) -> None:
