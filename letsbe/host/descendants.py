@@ -16,16 +16,15 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from letsbe.host.process_table import TableEntry, all_processes, is_marked, kin, one_process, own_children
+
 if TYPE_CHECKING:
     from subprocess import Popen
-
-#: The environment variable that marks the processes of a run.
-MARK = "LETSBE_RUN"
 
 #: What the orphans of a killed agent get between SIGTERM and SIGKILL, in seconds.
 ORPHANS_GRACE_S = 2.0
@@ -61,7 +60,7 @@ class Descendants:
 
     def __enter__(self) -> Descendants:
         adopt_orphans()
-        self._before = _children()
+        self._before = own_children()
         self._born = int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
         _current.add(self)
         return self
@@ -82,16 +81,16 @@ class Descendants:
 
     def alive(self) -> set[int]:
         """The ids of those that run now."""
-        table = _processes()
+        table = all_processes()
         # Asked after the table was made: what another thread starts from now on is not in the table.
         alone = len(_current) == 1
         here = os.getpid()
-        below = _kin(table, {pid for pid, process in table.items() if process.parent == here})
+        below = kin(table, {pid for pid, process in table.items() if process.parent == here})
         own = {pid for pid in below if table[pid].session == self._leader or self._met.get(pid) == table[pid].started}
-        own |= {pid for pid in below - own if _is_marked(pid, self._mark)}
+        own |= {pid for pid in below - own if is_marked(pid, self._mark)}
         if alone:
             own |= {pid for pid in below if table[pid].parent == here and self._is_stray(pid, table[pid])}
-        own = _kin(table, own)
+        own = kin(table, own)
         self._met.update((pid, table[pid].started) for pid in own)
         return {pid for pid in own if not table[pid].ended}
 
@@ -106,7 +105,7 @@ class Descendants:
                 return running
 
     def _look_at_orphans(self) -> tuple[set[int], bool]:
-        found = {pid: _process(pid) for pid in _children() - self._before - {self._leader}}
+        found = {pid: one_process(pid) for pid in own_children() - self._before - {self._leader}}
         alone = len(_current) == 1
         running: set[int] = set()
         reaped = False
@@ -121,12 +120,12 @@ class Descendants:
                 reaped = True
         return running, reaped
 
-    def _is_stray(self, pid: int, child: _Process) -> bool:
+    def _is_stray(self, pid: int, child: TableEntry) -> bool:
         return child.session != os.getsid(0) and child.started >= self._born and pid not in self._before
 
     def end(self, grace_s: float) -> Ended:
         """SIGTERM to all that run, SIGKILL to those that still do ``grace_s`` later."""
-        if not _children():
+        if not own_children():
             return Ended()  # whoever has no children has no descendants
         try:
             return _end(self.alive, self.adopted, grace_s, self._wait)
@@ -158,9 +157,9 @@ def kill_marked(mark: str) -> int:
     """
 
     def alive() -> set[int]:
-        table = _processes()
-        marked = {pid for pid in table if pid != os.getpid() and _is_marked(pid, mark)}
-        return {pid for pid in _kin(table, marked) if not table[pid].ended}
+        table = all_processes()
+        marked = {pid for pid in table if pid != os.getpid() and is_marked(pid, mark)}
+        return {pid for pid in kin(table, marked) if not table[pid].ended}
 
     return len(_end(alive, set, ORPHANS_GRACE_S, time.sleep).found)
 
@@ -217,66 +216,3 @@ def _signal(pids: Iterable[int], number: signal.Signals) -> None:
             os.kill(pid, number)
         except (ProcessLookupError, PermissionError):
             continue  # it has ended, or became another user's: then it is told as a survivor
-
-
-class _Process(Struct, frozen=True):
-    parent: int
-    session: int
-    #: Clock ticks since the machine was started.
-    started: int
-    ended: bool
-
-
-def _processes() -> dict[int, _Process]:
-    """Every process there is."""
-    found = ((int(name), _process(int(name))) for name in os.listdir("/proc") if name.isdigit())
-    return {pid: process for pid, process in found if process is not None}
-
-
-def _process(pid: int) -> _Process | None:
-    """A process as /proc/PID/stat tells it (proc(5)); None when there is none."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-            fields = file.read().rpartition(b") ")[2].split()
-    except OSError:
-        return None
-    return _Process(int(fields[1]), int(fields[3]), int(fields[19]), fields[0] in (b"Z", b"X"))
-
-
-def _children() -> frozenset[int]:
-    """The children of this process."""
-    here = os.getpid()
-    found: set[int] = set()
-    try:
-        for task in os.listdir("/proc/self/task"):
-            with open(f"/proc/self/task/{task}/children", "rb", buffering=0) as file:
-                found.update(map(int, file.read(1 << 20).split()))
-    except OSError:  # a kernel without CONFIG_PROC_CHILDREN, or a thread that has just ended
-        return frozenset(pid for pid, process in _processes().items() if process.parent == here)
-    return frozenset(found)
-
-
-def _kin(table: Mapping[int, _Process], seeds: set[int]) -> set[int]:
-    """Processes, what they started, and the others of their sessions, which only kin can be of; never this process."""
-    here = os.getpid()
-    found = set(seeds)
-    while True:
-        sessions = {table[pid].session for pid in found} - {table[here].session, 0}
-        more = {
-            pid
-            for pid, process in table.items()
-            if pid not in found and pid != here and (process.parent in found or process.session in sessions)
-        }
-        if not more:
-            return found
-        found |= more
-
-
-def _is_marked(pid: int, mark: str) -> bool:
-    try:
-        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
-            variables = file.read().split(b"\0")
-    except OSError:
-        return False  # it has ended, or is not ours to look at
-    wanted = f"{MARK}={mark}".encode()
-    return any(entry == wanted or entry.startswith(wanted + b"/") for entry in variables)

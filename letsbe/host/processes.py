@@ -120,7 +120,8 @@ class Processes:
         if timeout_s <= 0:
             completed.timed_out = True
             return completed
-        from letsbe.host.descendants import MARK, Descendants
+        from letsbe.host.descendants import Descendants
+        from letsbe.host.process_table import MARK
         from letsbe.host.spawning import clean_environment, spawn
         from letsbe.host.supervision import Supervision
 

@@ -14,7 +14,8 @@ import pytest
 
 from letsbe.errors import LetsbeError, Terminated
 from letsbe.host import descendants
-from letsbe.host.descendants import MARK, kill_marked
+from letsbe.host.descendants import kill_marked
+from letsbe.host.process_table import MARK
 from letsbe.host.processes import Completed, Processes
 from letsbe.host.spawning import clean_environment
 

@@ -1,0 +1,77 @@
+"""The processes of this machine as /proc shows them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+#: The environment variable that marks the processes of a run.
+MARK = "LETSBE_RUN"
+
+
+class TableEntry(Struct, frozen=True):
+    """One process."""
+
+    parent: int
+    session: int
+    #: Clock ticks since the machine was started.
+    started: int
+    ended: bool
+
+
+def all_processes() -> dict[int, TableEntry]:
+    """Every process there is."""
+    found = ((int(name), one_process(int(name))) for name in os.listdir("/proc") if name.isdigit())
+    return {pid: process for pid, process in found if process is not None}
+
+
+def one_process(pid: int) -> TableEntry | None:
+    """A process as /proc/PID/stat tells it (proc(5)); None when there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            fields = file.read().rpartition(b") ")[2].split()
+    except OSError:
+        return None
+    return TableEntry(int(fields[1]), int(fields[3]), int(fields[19]), fields[0] in (b"Z", b"X"))
+
+
+def own_children() -> frozenset[int]:
+    """The children of this process."""
+    here = os.getpid()
+    found: set[int] = set()
+    try:
+        for task in os.listdir("/proc/self/task"):
+            with open(f"/proc/self/task/{task}/children", "rb", buffering=0) as file:
+                found.update(map(int, file.read().split()))
+    except OSError:  # a kernel without CONFIG_PROC_CHILDREN, or a thread that has just ended
+        return frozenset(pid for pid, process in all_processes().items() if process.parent == here)
+    return frozenset(found)
+
+
+def kin(table: Mapping[int, TableEntry], seeds: set[int]) -> set[int]:
+    """Processes, what they started, and the others of their sessions, which only kin can be of; never this process."""
+    here = os.getpid()
+    found = set(seeds)
+    while True:
+        sessions = {table[pid].session for pid in found} - {table[here].session, 0}
+        more = {
+            pid
+            for pid, process in table.items()
+            if pid not in found and pid != here and (process.parent in found or process.session in sessions)
+        }
+        if not more:
+            return found
+        found |= more
+
+
+def is_marked(pid: int, mark: str) -> bool:
+    """Whether a process was started with a mark in its environment, or one that begins with it and a slash."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
+            variables = file.read().split(b"\0")
+    except OSError:
+        return False  # it has ended, or is not ours to look at
+    wanted = f"{MARK}={mark}".encode()
+    return any(entry == wanted or entry.startswith(wanted + b"/") for entry in variables)
