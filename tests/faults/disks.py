@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tests.agents import Agent, program
 
-#: The whole state file system, in bytes: room for a journal and its log, and little else.
-SMALL_BYTES = 2 * 1024 * 1024
+#: The whole state file system, in bytes: room for some hundred rounds of snapshots.
+SMALL_BYTES = 16 * 1024 * 1024
 
 #: Every system call that puts something onto the state's disk, or asks for room there.
 WRITES = "write,pwrite64,fsync,fdatasync,openat,rename,ftruncate,fallocate,mkdir,unlink"
