@@ -140,10 +140,19 @@ def machine(base: Path, *shared: Path, systemd: bool = False) -> Iterator[Machin
         assert booted.stdout.readline() == b"ready\n"
         pid = int(Path(f"/proc/{booted.pid}/task/{booted.pid}/children").read_text())
         stack.callback(_kill, pid)
+        _wait_until_inside(pid)
         copy = Machine(pid)
         if copy.letsbe[0] == sys.executable:
             _importable(copy)
         yield copy
+
+
+def _wait_until_inside(pid: int) -> None:
+    """Until the copy's first process has the copy as its root: before that, what enters it is on the real machine."""
+    deadline = time.monotonic() + 10
+    while os.path.samestat(os.stat(f"/proc/{pid}/root/"), os.stat("/")):
+        assert time.monotonic() < deadline, "the copy of this machine was not entered"
+        time.sleep(0.01)
 
 
 def _kill(pid: int) -> None:
