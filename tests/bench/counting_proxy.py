@@ -24,13 +24,17 @@ class CountingProxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._lock = threading.Lock()
         self._counts = [0, 0, 0]
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
         self.url = f"https://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def __enter__(self) -> CountingProxy:
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        # Closing alone would leave the thread in accept(2), on a descriptor that a later socket is going to have.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._accepting.join()
         self._listener.close()
 
     def reset(self) -> None:
@@ -48,7 +52,7 @@ class CountingProxy:
             try:
                 client, _ = self._listener.accept()
             except OSError:
-                return  # closed
+                return  # shut down
             self._count(0, 1)
             server = socket.create_connection(("127.0.0.1", self._target))
             for source, sink, index in ((client, server, 1), (server, client, 2)):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from letsbe.host.process_table import all_processes, is_marked
 from tests.agents import Agent, program
 from tests.orchestrator_fixture import Orchestrator
 from tests.test_agent.conftest import agent_id
@@ -24,7 +25,7 @@ def working(orchestrator: Orchestrator, enrolled: Agent) -> Iterator[tuple[str, 
     task = orchestrator.submit("SHELL", {"argv": [SLEEP, "300"], "timeout_s": 400}, agent=agent_id(enrolled))
     poll = subprocess.Popen([*program(), "poll"], env=enrolled.environment(), stderr=subprocess.PIPE)
     until = time.monotonic() + 30
-    while orchestrator.task(task).state != "claimed" or not is_started(enrolled, task):
+    while orchestrator.task(task).state != "claimed" or not is_started(enrolled, task) or not has_child(task):
         assert time.monotonic() < until
         time.sleep(0.05)
     yield task, poll
@@ -40,6 +41,11 @@ def is_started(agent: Agent, task: str) -> bool:
     finally:
         journal.close()
     return run is not None and run.state == "started"
+
+
+def has_child(task: str) -> bool:
+    """Whether the task's command runs: the journal says ``started`` before it does."""
+    return any(is_marked(pid, task) for pid in all_processes())
 
 
 def test_others_go_on(
