@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.agents import Agent
 
+_ENGINE = str(Path(__file__).resolve().parents[1] / "build" / "engine")
+
 
 @pytest.fixture
 def agent(tmp_path: Path) -> Agent:
     """An agent of its own: a root, a state directory, a configuration file, and the ways to run it."""
     return Agent(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[str]:
+    """A Docker engine that answers, and the name of an image with busybox; stopped again if it was started here."""
+    answered = subprocess.run([_ENGINE, "status"], capture_output=True, check=False).returncode == 0
+    subprocess.run([_ENGINE, "start"], check=True)
+    yield "letsbe-test/busybox:1"
+    if not answered:
+        subprocess.run([_ENGINE, "stop"], check=True)

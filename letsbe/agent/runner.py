@@ -20,6 +20,7 @@ from letsbe.executors import executor_class
 from letsbe.executors.base import BaseExecutor, Context, Payload
 from letsbe.host import Host
 from letsbe.host.clock import Deadline, Progress, timed_out
+from letsbe.host.docker import Engine
 from letsbe.host.files import Files
 from letsbe.host.processes import Processes
 from letsbe.protocol import Outcome, new_id
@@ -151,6 +152,7 @@ class Runner:
         host = Host(
             files=Files(self.config.roots, snapshots, check=request.check),
             processes=Processes(check=request.check, mark=run_id),
+            engine=Engine(),
             deadline=Deadline(self.timeout_s(request)),
             progress=steps.progress,
         )

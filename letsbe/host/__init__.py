@@ -1,4 +1,4 @@
-"""The only side effects an executor has: files, processes and the clock."""
+"""The only side effects an executor has: files, processes, the Docker engine and the clock."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from letsbe.host.clock import Deadline, Progress
+from letsbe.host.docker import Engine
 from letsbe.host.files import Files
 from letsbe.host.processes import Completed, Processes
 
@@ -16,6 +17,7 @@ class Host(Struct, kw_only=True):
 
     files: Files
     processes: Processes
+    engine: Engine
     deadline: Deadline
     progress: Progress
 
