@@ -9,6 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from letsbe.cli.drawings import drawn
 from letsbe.executors import EXECUTOR_REGISTRY, executor_class
 from letsbe.protocol import Outcome
 
@@ -31,7 +32,10 @@ def _outcome(outcome: Outcome) -> RenderableType:
     parts += [Text.assemble(("  warning ", "yellow"), printable(warning)) for warning in outcome.warnings]
     data = _worth_saying(outcome)
     diff = data.pop("diff", None)
-    if data:
+    own = drawn(outcome.type, outcome.data)
+    if own is not None:
+        parts.append(own)
+    elif data:
         parts.append(_mapping(data))
     if isinstance(diff, str):
         parts.append(draw_diff(diff))

@@ -28,3 +28,8 @@ def free_bytes(path: str) -> int | None:
 def is_root() -> bool:
     """Whether this process runs as root."""
     return os.geteuid() == 0
+
+
+def runs_systemd() -> bool:
+    """Whether systemd runs this machine: sd_booted(3)."""
+    return os.path.isdir("/run/systemd/system")

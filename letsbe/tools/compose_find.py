@@ -30,6 +30,12 @@ def stacks_using(path: str, root: str, tree: Tree) -> list[Stack]:
     return found
 
 
+def stacks_below(root: str, tree: Tree) -> list[Stack]:
+    """The stacks in the directories below a root, the nearest first, as far as they are looked for."""
+    with_files = (directory for directory, files in _downwards(root, tree) if any(n in files for n in FILE_NAMES))
+    return [stack for directory in with_files if (stack := read_stack(directory, tree)) is not None]
+
+
 def _add(found: list[Stack], stack: Stack | None, path: str) -> None:
     if stack is not None and stack.uses(path):
         found.append(stack)

@@ -1,0 +1,49 @@
+"""Listening sockets in ``/proc/PID/net/{tcp,tcp6,udp,udp6}``: see proc(5) and the kernel's proc_net_tcp.rst."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address
+from typing import Literal
+
+from msgspec import Struct
+
+Protocol = Literal["tcp", "udp"]
+
+_LISTEN = "0A"
+#: A UDP socket that is connected to nobody.
+_UNCONNECTED = "07"
+
+
+class NetSocket(Struct, frozen=True):
+    """A socket that takes what comes: its address, its port, and its inode, which processes hold it by."""
+
+    proto: Protocol
+    addr: str
+    port: int
+    inode: int
+
+
+def listening(table: str, proto: Protocol) -> Iterator[NetSocket]:
+    """The sockets of one table that wait for peers; lines that can't be read are left out."""
+    wanted = _LISTEN if proto == "tcp" else _UNCONNECTED
+    for line in table.splitlines()[1:]:
+        fields = line.split()
+        if len(fields) < 10 or fields[3] != wanted:
+            continue
+        try:
+            address, _, port = fields[1].partition(":")
+            yield NetSocket(proto, _address(address), int(port, 16), int(fields[9]))
+        except ValueError:
+            continue
+
+
+def _address(text: str) -> str:
+    """Words of 32 bits, each in the machine's own byte order; an IPv4 address in IPv6's clothes is written as IPv4."""
+    words = [bytes.fromhex(text[start : start + 8]) for start in range(0, len(text), 8)]
+    packed = b"".join(word[::-1] if sys.byteorder == "little" else word for word in words)
+    if len(packed) == 4:
+        return str(IPv4Address(packed))
+    address = IPv6Address(packed)
+    return str(address.ipv4_mapped or address)

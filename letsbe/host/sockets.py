@@ -1,0 +1,94 @@
+"""Who listens on this machine: the kernel's tables of each network namespace, joined to the processes."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+
+from msgspec import Struct
+
+from letsbe.host.net_tables import NetSocket, Protocol, listening
+
+_TABLES: tuple[tuple[str, Protocol], ...] = (("tcp", "tcp"), ("tcp6", "tcp"), ("udp", "udp"), ("udp6", "udp"))
+_CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
+
+
+class SocketOwner(Struct, frozen=True):
+    """A process that holds a socket, and the container that its control group names."""
+
+    pid: int
+    process: str
+    container_id: str | None
+
+
+class Listening(Struct, frozen=True):
+    """A listening socket; ``namespace_pid`` is the container's first process when it is not the host's own."""
+
+    socket: NetSocket
+    owner: SocketOwner | None
+    namespace_pid: int | None
+
+
+class Listeners(Struct, frozen=True):
+    """All of them; ``complete`` is false when processes of others could not be looked at."""
+
+    found: list[Listening]
+    complete: bool
+
+
+def listeners(container_pids: Iterable[int] = ()) -> Listeners:
+    """What listens in this process's network namespace, and in those of some containers."""
+    namespaces: dict[str, int | None] = {_namespace("self"): None}
+    for pid in container_pids:
+        with suppress(OSError):  # it has just ended
+            namespaces.setdefault(_namespace(str(pid)), pid)
+    sockets = [(one, pid) for pid in namespaces.values() for one in _sockets(pid)]
+    holders, complete = _holders({one.inode for one, _ in sockets})
+    found = [Listening(one, _owner(holders.get(one.inode)), pid) for one, pid in sockets]
+    return Listeners(found, complete)
+
+
+def _namespace(pid: str) -> str:
+    return os.readlink(f"/proc/{pid}/ns/net")
+
+
+def _sockets(pid: int | None) -> Iterator[NetSocket]:
+    for name, proto in _TABLES:
+        with suppress(OSError), open(f"/proc/{pid or 'self'}/net/{name}", encoding="ascii") as table:
+            yield from listening(table.read(), proto)
+
+
+def _holders(inodes: set[int]) -> tuple[dict[int, int], bool]:
+    """The oldest process that holds each socket; several may, after a fork."""
+    wanted = {f"socket:[{inode}]": inode for inode in inodes}
+    found: dict[int, int] = {}
+    complete = True
+    for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
+        try:
+            descriptors = os.listdir(f"/proc/{pid}/fd")
+        except PermissionError:
+            complete = False
+            continue
+        except OSError:
+            continue  # it has just ended
+        for descriptor in descriptors:
+            with suppress(OSError):
+                inode = wanted.get(os.readlink(f"/proc/{pid}/fd/{descriptor}"))
+                if inode is not None:
+                    found.setdefault(inode, pid)
+    return found, complete
+
+
+def _owner(pid: int | None) -> SocketOwner | None:
+    if pid is None:
+        return None
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            process = file.read().strip()
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
+            container = _CONTAINER_ID.search(file.read())
+    except OSError:
+        return None
+    return SocketOwner(pid, process, container.group() if container else None)
