@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,7 @@ class Runner:
         #: The task types that the key which signed the task may ask for; steps inside a task included.
         self.granted = granted
         self.on_progress: Progress | None = None
+        self.on_live: Callable[[Any], None] | None = None
 
     def allow(self, task_type: str) -> None:
         """Raise ``policy_denied`` unless origin and signer may use the executor."""
@@ -163,6 +164,7 @@ class Runner:
             steps=steps,
             check=request.check,
             diff=request.diff,
+            live=self.on_live,
         )
         steps.context = context
         wanted = kind(context).timeout_s(payload)

@@ -87,6 +87,10 @@ class ExecutorCommand(click.Command):
         except LetsbeError as error:
             return emit_outcome(_refusal(request, error), output)
         runner = Runner(settings, origin=this_origin(), caller=this_caller())
+        if self.kind.live and isinstance(request.payload, dict) and request.payload.get(self.kind.live) is True:
+            from letsbe.cli.live import run_live
+
+            return run_live(runner, request, output)
         if not is_text(output):
             return emit_outcome(runner.run(request), output)
         from letsbe.cli.progress import shown_progress

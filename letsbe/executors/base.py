@@ -6,7 +6,7 @@ JSON Schema, dispatch, the reference page and the conformance tests.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_args
 
@@ -106,6 +106,8 @@ class Context(Struct, kw_only=True):
     steps: Steps
     check: bool = False
     diff: bool = False
+    #: Shows something while the run goes on; None where nobody watches.
+    live: Callable[[Any], None] | None = None
 
 
 class BaseExecutor(Generic[P, D]):
@@ -123,7 +125,10 @@ class BaseExecutor(Generic[P, D]):
     needs: ClassVar[tuple[str, ...]] = ()
     #: Why a second identical run may say ``changed: true`` again; empty: it may not.
     not_idempotent: ClassVar[str] = ""
-    #: One payload that works on the conformance suite's throw-away root (``{root}`` is replaced).
+    #: The field of the payload that asks to be shown what comes while the run goes on; by hand only.
+    live: ClassVar[str] = ""
+    #: One payload that works on the conformance suite's throw-away root (``{root}`` is replaced, and ``{container}``
+    #: by the name of a running container).
     example: ClassVar[dict[str, Any]]
 
     payload_type: ClassVar[_PayloadClass]

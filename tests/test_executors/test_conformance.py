@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +21,31 @@ from letsbe.cli.main import command_name
 from letsbe.cli.payload_flags import flags
 from letsbe.executors import EXECUTOR_REGISTRY, executor_class
 from tests.agents import Agent, tree
+from tests.engine import docker
 
 every_executor = pytest.mark.parametrize("task_type", EXECUTOR_REGISTRY)
 
 SECRET = "conformance-S3cret-value"
+SAYS = "echo one; echo $DB_PASSWORD; exec sleep 1000"
+
+
+CONTAINER = f"lt-conformance-{uuid.uuid4().hex[:10]}"
+
+
+@pytest.fixture(scope="module")
+def container(engine: str) -> Iterator[None]:
+    """What examples may count on to run."""
+    docker("run", "-d", "--name", CONTAINER, "-e", f"DB_PASSWORD={SECRET}", engine, "sh", "-c", SAYS)
+    yield
+    docker("rm", "-f", CONTAINER)
 
 
 @pytest.fixture
-def prepared(agent: Agent) -> Agent:
+def prepared(agent: Agent, request: pytest.FixtureRequest) -> Agent:
     """What examples may count on being in the root."""
+    task_type = request.node.callspec.params.get("task_type", "ECHO") if hasattr(request.node, "callspec") else "ECHO"
+    if "{container}" in json.dumps(executor_class(task_type).example):
+        request.getfixturevalue("container")
     (agent.root / "app.env").write_text(f"NAME=demo\nDB_PASSWORD={SECRET}\n")
     (agent.root / "notes.txt").write_text("one\ntwo\nthree\n")
     return agent
@@ -35,7 +53,7 @@ def prepared(agent: Agent) -> Agent:
 
 def example(task_type: str, root: Path) -> Any:
     text = json.dumps(executor_class(task_type).example)
-    return json.loads(text.replace("{root}", str(root)))
+    return json.loads(text.replace("{root}", str(root)).replace("{container}", CONTAINER))
 
 
 @every_executor
