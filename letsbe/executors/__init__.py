@@ -22,6 +22,7 @@ EXECUTOR_REGISTRY: dict[str, str] = {
     "FILE_WRITE": "file_write:FileWrite",
     "FILE_INSPECT": "file_inspect:FileInspect",
     "SHELL": "shell:Shell",
+    "LOG_TAIL": "log_tail:LogTail",
     "SERVICE_DISCOVER": "service_discover:ServiceDiscover",
     "COMPOSITE": "composite:Composite",
 }
