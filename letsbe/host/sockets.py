@@ -12,6 +12,8 @@ from msgspec import Struct
 from letsbe.host.net_tables import NetSocket, Protocol, listening
 
 _TABLES: tuple[tuple[str, Protocol], ...] = (("tcp", "tcp"), ("tcp6", "tcp"), ("udp", "udp"), ("udp6", "udp"))
+#: Namespaces read at once.
+PARALLEL = 8
 _CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -44,7 +46,7 @@ def listeners(container_pids: Iterable[int] = ()) -> Listeners:
     for pid in container_pids:
         with suppress(OSError):  # it has just ended
             namespaces.setdefault(_namespace(str(pid)), pid)
-    sockets = [(one, pid) for pid in namespaces.values() for one in _sockets(pid)]
+    sockets = [(one, pid) for pid, found in _tables(list(namespaces.values())) for one in found]
     holders, complete = _holders({one.inode for one, _ in sockets})
     found = [Listening(one, _owner(holders.get(one.inode)), pid) for one, pid in sockets]
     return Listeners(found, complete)
@@ -52,6 +54,16 @@ def listeners(container_pids: Iterable[int] = ()) -> Listeners:
 
 def _namespace(pid: str) -> str:
     return os.readlink(f"/proc/{pid}/ns/net")
+
+
+def _tables(pids: list[int | None]) -> list[tuple[int | None, list[NetSocket]]]:
+    """Read side by side: for each table the kernel looks through the sockets of all namespaces."""
+    if len(pids) < 2:
+        return [(pid, list(_sockets(pid))) for pid in pids]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(min(PARALLEL, len(pids)), "sockets") as pool:
+        return list(zip(pids, pool.map(lambda pid: list(_sockets(pid)), pids), strict=True))
 
 
 def _sockets(pid: int | None) -> Iterator[NetSocket]:

@@ -29,7 +29,7 @@ class Position:
     def __init__(self, places: dict[str, Place] | None = None) -> None:
         self._start = {stream: Place(place.ns, place.count) for stream, place in (places or {}).items()}
         self._met: dict[str, int] = {}
-        self._last = dict(self._start)
+        self._last = {stream: Place(place.ns, place.count) for stream, place in self._start.items()}
         self._first_ns: int | None = None
 
     @property
@@ -52,8 +52,10 @@ class Position:
         if self._first_ns is None:
             self._first_ns = ns
         last = self._last.get(stream)
-        count = last.count + 1 if last is not None and last.ns == ns else 1
-        self._last = {**self._last, stream: Place(ns, count)}
+        if last is not None and last.ns == ns:
+            last.count += 1
+        else:
+            self._last[stream] = Place(ns, 1)
 
     def places(self) -> dict[str, Place]:
         """Where to go on, for both streams once there was a line of either."""

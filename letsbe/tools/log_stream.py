@@ -99,9 +99,12 @@ class LogStreamReader:
                 yield record
 
     def _message(self, stream: str, message: bytes) -> LogRecord | None:
-        found = _TIME.match(message)
-        ns = self._nanoseconds(found) if found else 0
-        text = message[found.end() :] if found else message
+        if message[:19] == self._second[0] and message[29:31] == b"Z ":  # most lines: the same second, nine digits
+            ns, text = self._second[1] + int(message[20:29]), message[31:]
+        else:
+            found = _TIME.match(message)
+            ns = self._nanoseconds(found) if found else 0
+            text = message[found.end() :] if found else message
         ends = text.endswith(b"\n")
         line = self._open.get(stream)
         if line is None and ends and len(text) <= MAX_LINE:
