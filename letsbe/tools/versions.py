@@ -14,7 +14,20 @@ VERSION_COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "apt": ("apt-get", ("--version",)),
 }
 
+_NUMBER = re.compile(r"\d+")
 _VERSION = re.compile(r"\d+(?:\.\d+)+[A-Za-z0-9.+~-]*")
+
+
+#: The first docker compose whose output is understood in full.
+OLDEST_COMPOSE = "2.20"
+
+
+def is_older(version: str, than: str) -> bool:
+    """Whether a version is older than another, by its leading numbers (``v2.26.1-4``); one without is not."""
+    numbers = version_in(version)
+    if numbers is None:
+        return False
+    return [int(one) for one in _NUMBER.findall(numbers)][:3] < [int(one) for one in _NUMBER.findall(than)]
 
 
 def version_in(output: str) -> str | None:

@@ -10,7 +10,7 @@ from letsbe import __version__
 from letsbe.executors import EXECUTOR_REGISTRY, echo, executor_class
 from letsbe.executors.echo import Program, abilities
 from letsbe.tools import versions
-from letsbe.tools.versions import version_in
+from letsbe.tools.versions import is_older, version_in
 from tests.agents import Agent
 
 
@@ -74,3 +74,11 @@ def test_missing_needs_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_version_in(output: str, version: str | None) -> None:
     assert version_in(output) == version
+
+
+@pytest.mark.parametrize(
+    ("version", "older"),
+    [("2.19.1", True), ("1.29.2", True), ("v2.20.0", False), ("2.26.1-4", False), ("5.0.0", False), ("dev", False)],
+)
+def test_is_older(version: str, older: bool) -> None:
+    assert is_older(version, "2.20") is older

@@ -8,6 +8,7 @@ from letsbe.agent.checkup.finding import Finding, ok, warn
 from letsbe.agent.config import Config
 from letsbe.executors import EXECUTOR_REGISTRY, executor_class
 from letsbe.host.processes import Processes
+from letsbe.tools.versions import OLDEST_COMPOSE, is_older
 
 _TIMEOUT_S = 4.0
 
@@ -25,6 +26,9 @@ def docker(config: Config) -> list[Finding]:  # noqa: ARG001 - the signature of 
     if compose[0] != 0:
         hint = "apt-get install docker-compose (Debian 13), or docker-compose-plugin (Docker's own packages)."
         return [warn("docker", f"engine {engine[1]}, but no compose plugin: {compose[1]}", hint)]
+    if is_older(compose[1], OLDEST_COMPOSE):
+        hint = f"Upgrade it: task types for stacks are made for {OLDEST_COMPOSE} and later."
+        return [warn("docker", f"engine {engine[1]}, and compose {compose[1]}, which is too old", hint)]
     return [ok("docker", f"engine {engine[1]}, compose {compose[1]}")]
 
 
