@@ -14,6 +14,9 @@ from letsbe.tools.redaction import Redactor, Secret
 #: Largest payload taken, in bytes of JSON: a FILE_WRITE of 5 MiB in base64, and some.
 MAX_BYTES = 8 * 1024 * 1024
 
+#: Objects and lists inside each other: a chain of chains needs 20, and what walks a payload calls itself at each.
+MAX_DEPTH = 64
+
 P = TypeVar("P", bound=Payload)
 
 
@@ -52,10 +55,37 @@ def decode(value: Any, payload_type: type[P], path: str = "$") -> P:
             f"a payload is a JSON object, this is a {kind} - at {path}",
             hint='Like {"message": "hi"}.',
         )
+    _refuse_what_json_can_not_hold(value, path)
     try:
         return msgspec.convert(value, payload_type, dec_hook=_decode_secret)
     except msgspec.ValidationError as error:
         raise _invalid(str(error), payload_type, path) from None
+
+
+def _refuse_what_json_can_not_hold(value: Any, path: str) -> None:
+    """``invalid_payload`` for text that is no Unicode (a flag's bytes may be anything) and for endless nesting."""
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        items = [item for outer in level for item in (outer.values() if isinstance(outer, dict) else outer)]
+        level = [item for item in items if isinstance(item, (dict, list))]
+        if not level:
+            break
+    else:
+        raise LetsbeError(
+            "invalid_payload",
+            f"nested deeper than {MAX_DEPTH} levels - at {path}",
+            hint="Flatten it.",
+            details={"path": path},
+        )
+    try:
+        msgspec.json.encode(value, enc_hook=encode_hook)
+    except UnicodeEncodeError as error:
+        raise LetsbeError(
+            "invalid_payload",
+            f"a text holds {error.object[error.start]!r}, which is no Unicode - at {path}",
+            hint="Text is UTF-8; other bytes go base64-encoded into fields that say so (content_b64).",
+            details={"path": path},
+        ) from None
 
 
 def decode_partly(value: Any, payload_type: type[Payload], deferred: frozenset[str], path: str) -> Payload:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import pytest
@@ -81,3 +81,22 @@ def test_journal_holds_no_secret_and_no_content() -> None:
         "content": {"bytes": 4, "sha256": hashlib.sha256(b"body").hexdigest()},
         "set": {"API_KEY": "[redacted]", "HOST": "h"},
     }
+
+
+def deep(levels: int) -> Any:
+    value: Any = "x"
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [{"path": "\ud800"}, {"\udcff": 1}, {"path": deep(64)}, {"path": deep(100_000)}],
+    ids=["lone_surrogate", "key_of_any_bytes", "too_deep", "far_too_deep"],
+)
+def test_what_json_can_not_hold_is_the_senders_fault(payload: Any) -> None:
+    with pytest.raises(LetsbeError) as raised:
+        decode(payload, Sample)
+    assert raised.value.code == "invalid_payload"
+    assert raised.value.details["path"] == "$"
