@@ -28,6 +28,8 @@ def finish(config: Config, journal: Journal, run_id: str, outcome: Outcome) -> O
     with _undisturbed():
         if outcome.error is not None and outcome.error.code in _TORN and not outcome.changed:
             outcome = _as_the_files_tell(config, journal, run_id, outcome)
+        elif outcome.task_id is not None:
+            outcome = _with_earlier_runs(config, journal, run_id, outcome)
         try:
             journal.finish(run_id, outcome)
         except LetsbeError as error:
@@ -46,6 +48,25 @@ def _as_the_files_tell(config: Config, journal: Journal, run_id: str, outcome: O
         return _warned(outcome, f"what it changed could not be looked at: {error}")
     changed = any(finding.endswith("new content") for finding in findings)
     return msgspec.structs.replace(_warned(outcome, *findings), changed=changed)
+
+
+def _with_earlier_runs(config: Config, journal: Journal, run_id: str, outcome: Outcome) -> Outcome:
+    """Of a task that ran again after a crash: what the crashed run changed, the task has changed."""
+    from letsbe.agent.undo import Undo
+    from letsbe.host.files import Files
+
+    try:
+        run = journal.get(run_id)
+        if run is None or not run.reruns:
+            return outcome
+        outcome = _warned(
+            outcome,
+            f"run again: its process had ended without an outcome, {run.reruns} time{'' if run.reruns == 1 else 's'}",
+        )
+        changed = outcome.changed or Undo(config.state_dir, journal, Files(config.roots)).has_changed(run_id)
+    except (LetsbeError, OSError) as error:
+        return _warned(outcome, f"what its crashed run changed could not be looked at: {error}")
+    return msgspec.structs.replace(outcome, changed=changed)
 
 
 def _warned(outcome: Outcome, *warnings: str) -> Outcome:

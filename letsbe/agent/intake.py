@@ -19,7 +19,7 @@ from letsbe.agent.log import bind, logger
 from letsbe.agent.outbox import Outbox
 from letsbe.agent.outcomes import Stopwatch
 from letsbe.errors import LetsbeError
-from letsbe.protocol import TaskOffer, epoch
+from letsbe.protocol import Outcome, TaskOffer, epoch
 
 
 class Intake:
@@ -123,10 +123,17 @@ class Intake:
             return
         logger().info("task cancelled by the orchestrator", task_id=task_id)
         if run.state == "received":
-            error = LetsbeError("cancelled", f"task {task_id} was cancelled before it began")
-            self._journal.finish(task_id, Stopwatch().refusal(task_id, run.type, error), steps_from=("received",))
+            self._journal.finish(task_id, self._cancelled(run), steps_from=("received",))
             self._inbox.drop(task_id)
         else:
             self._journal.cancel(task_id)
             if run.pid is not None and not run.process_is_gone:
                 os.kill(run.pid, signal.SIGUSR1)
+
+    def _cancelled(self, run: Run) -> Outcome:
+        if run.reruns:
+            from letsbe.agent.recovery import not_run_again
+
+            return not_run_again(run, self.config, self._journal, "cancelled by the orchestrator")
+        error = LetsbeError("cancelled", f"task {run.id} was cancelled before it began")
+        return Stopwatch().refusal(run.id, run.type, error)

@@ -163,6 +163,22 @@ class Journal:
         if updated.rowcount == 0:
             raise LetsbeError("replayed_task", f"task {run_id} was started before", hint="A task runs once.")
 
+    def start_again(self, run_id: str) -> bool:
+        """A crashed task waits for its next run, the crash counted with the same write; False when it was cancelled.
+
+        What it has changed so far counts as done: whether a write was cut short has been looked at by now, and must
+        not be asked again when a later run has written the file anew.
+        """
+        with self._writing():
+            updated = self._db.execute(
+                "UPDATE run SET state = 'received', reruns = reruns + 1, pid = NULL, pid_started = NULL, boot_id = NULL"
+                " WHERE id = ? AND state = 'started' AND cancel = 0",
+                (run_id,),
+            )
+            if updated.rowcount:
+                self._db.execute("UPDATE change SET done = 1 WHERE run_id = ?", (run_id,))
+        return updated.rowcount == 1
+
     def progress(self, run_id: str, step: str, percent: int | None, message: str) -> None:
         """How far a run is."""
         self._write(

@@ -1,4 +1,4 @@
-"""After a crash: runs whose process is gone get the outcome ``interrupted``, which says what they left."""
+"""After a crash: runs whose process is gone are run again where that is safe, else told as ``interrupted``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from letsbe.agent.journal import Journal, Run
 from letsbe.agent.locks import Locks, holder_now
 from letsbe.agent.undo import Undo
 from letsbe.errors import LetsbeError
+from letsbe.executors import executor_class
 from letsbe.host.descendants import kill_marked
 from letsbe.host.files import Files
 from letsbe.protocol import ErrorInfo, Outcome, instant
@@ -18,9 +19,15 @@ from letsbe.protocol import ErrorInfo, Outcome, instant
 #: How long to wait for another process that settles crashed runs, in seconds.
 WAIT_S = 60.0
 
+#: How often a task may crash its run in all: one that always does must not do so at every poll for ever.
+MAX_CRASHES = 3
+
 
 def recover(config: Config, journal: Journal) -> list[Outcome]:
-    """Settle every run that is ``started`` without its process; returns their outcomes.
+    """Settle every run that is ``started`` without its process; returns the outcomes of those that end here.
+
+    A task of the orchestrator whose type is ``rerun_safe`` waits for the next poll to run it again, up to
+    :data:`MAX_CRASHES` runs in all; a run by hand or over SSH is never repeated, since nobody waits for it.
 
     Processes that it left running are killed. Each file that it was changing is compared with what it held before and
     should hold after, so that the outcome tells which of the two is there. One process at a time does it: another one
@@ -29,15 +36,49 @@ def recover(config: Config, journal: Journal) -> list[Outcome]:
     if not _crashed(journal):
         return []
     with Locks(config.state_dir).hold({"recovery"}, holder_now("recovery", None), WAIT_S):
-        return [_settle(config, journal, run) for run in _crashed(journal)]
+        settled = [_settle(config, journal, run) for run in _crashed(journal)]
+    return [outcome for outcome in settled if outcome is not None]
+
+
+def not_run_again(run: Run, config: Config, journal: Journal, reason: str) -> Outcome:
+    """The outcome of a crashed run that was to run again and was not: it has begun, so it is no mere refusal."""
+    findings, changed = _findings(config, journal, run)
+    return _interrupted(run, findings, changed, f"{_crashes(run.reruns)}; it was not run again: {reason}")
 
 
 def _crashed(journal: Journal) -> list[Run]:
     return [run for run in journal.in_state("started") if run.process_is_gone]
 
 
-def _settle(config: Config, journal: Journal, run: Run) -> Outcome:
+def _settle(config: Config, journal: Journal, run: Run) -> Outcome | None:
+    """The outcome of a crashed run; None when it will run again."""
     killed = kill_marked(run.id)
+    findings, changed = _findings(config, journal, run)
+    if killed:
+        findings.append(f"{killed} processes that it had started were still running and were killed")
+    if _may_run_again(run) and journal.start_again(run.id):
+        return None
+    at_step = f" at step {run.step}" if run.step else ""
+    why = f"its process (pid {run.pid}) ended{at_step} without an outcome"
+    if run.reruns:
+        why = f"{why}; {_crashes(run.reruns + 1)}"
+    outcome = _interrupted(run, findings, changed, why)
+    journal.finish(run.id, outcome, steps_from=("started",))
+    Inbox(config.state_dir).drop(run.id)
+    return outcome
+
+
+def _may_run_again(run: Run) -> bool:
+    if run.attempt_id is None or run.claimed_at is None or run.cancel or run.reruns + 1 >= MAX_CRASHES:
+        return False
+    try:
+        return executor_class(run.type).rerun_safe
+    except LetsbeError:
+        return False  # a type of another version of the agent
+
+
+def _findings(config: Config, journal: Journal, run: Run) -> tuple[list[str], bool]:
+    """What the files that it was changing hold now, and whether any holds something new."""
     undo = Undo(config.state_dir, journal, Files(config.roots))
     findings = []
     changed = False
@@ -48,11 +89,12 @@ def _settle(config: Config, journal: Journal, run: Run) -> Outcome:
             finding = f"{change.path} could not be read: {error}"
         changed = changed or finding.endswith("new content")
         findings.append(finding)
-    if killed:
-        findings.append(f"{killed} processes that it had started were still running and were killed")
-    at_step = f" at step {run.step}" if run.step else ""
+    return findings, changed
+
+
+def _interrupted(run: Run, findings: list[str], changed: bool, why: str) -> Outcome:
     what = "; ".join(findings) if findings else "no file change had begun"
-    outcome = Outcome(
+    return Outcome(
         task_id=run.id,
         type=run.type,
         status="interrupted",
@@ -61,13 +103,14 @@ def _settle(config: Config, journal: Journal, run: Run) -> Outcome:
         data={"last_step": run.step, "findings": findings},
         error=ErrorInfo(
             code="interrupted",
-            message=f"its process (pid {run.pid}) ended{at_step} without an outcome: {what}",
+            message=f"{why}: {what}",
             hint=f"`letsbe undo {run.id}` puts back what it changed.",
         ),
         started_at=instant(run.started_at or time.time()),
         duration_ms=0,
         agent_version=__version__,
     )
-    journal.finish(run.id, outcome, steps_from=("started",))
-    Inbox(config.state_dir).drop(run.id)
-    return outcome
+
+
+def _crashes(times: int) -> str:
+    return f"it has crashed its run {times} time{'' if times == 1 else 's'}"

@@ -117,6 +117,11 @@ class Undo:
             return f"{change.path} was half written; the old content was put back"
         return f"{change.path} was changed by somebody else since"
 
+    def has_changed(self, run_id: str) -> bool:
+        """Whether a file holds something else than before the run first changed it; looks only."""
+        first = {change.path: change for change in reversed(self._journal.changes(run_id)) if not change.undone}
+        return any(self._current(path) != change.before_sha256 for path, change in first.items())
+
     def _put_back(self, change: ChangeRow, force: bool) -> bool:
         current = self._current(change.path)
         if current is None and change.before_sha256 is None:

@@ -75,6 +75,7 @@ class Worker:
             outcome = self._execute(run)
             if outcome is None:
                 return
+            outcome = self._begun_before(run, outcome)
             if not self._keep(run.id, outcome):
                 return
             self._inbox.drop(run.id)
@@ -83,6 +84,15 @@ class Worker:
             self._polled.delivered += self._outbox.deliver_one(run.id)
         finally:
             bind(task_id=None)
+
+    def _begun_before(self, run: Run, outcome: Outcome) -> Outcome:
+        """A task that crashed and is refused now (expired, no longer allowed, ...) has begun all the same."""
+        row = self._journal.get(run.id)
+        if not run.reruns or row is None or row.state != "received" or outcome.error is None:
+            return outcome
+        from letsbe.agent.recovery import not_run_again
+
+        return not_run_again(row, self.config, self._journal, outcome.error.message)
 
     def _keep(self, run_id: str, outcome: Outcome) -> bool:
         """Journal an outcome; False when another poll has begun the task meanwhile, and will tell what it came to."""
