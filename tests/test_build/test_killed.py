@@ -16,6 +16,7 @@ import pytest
 
 from letsbe.frozen import MARKER
 from letsbe.frozen.sweep import GRACE_S
+from letsbe.host.process_table import one_process
 
 NOBODY = 65534
 
@@ -63,12 +64,20 @@ def holding(probe: Path, temp: Path) -> Iterator[tuple[subprocess.Popen[str], Pa
     try:
         yield process, directory
     finally:
-        process.communicate()
+        process.communicate(timeout=60)
 
 
 def agent_pid(loader: int) -> int:
     """The second process."""
     return int(Path(f"/proc/{loader}/task/{loader}/children").read_text().split()[0])
+
+
+def wait_until_ended(pid: int) -> None:
+    """Wait for a process that is not ours: a test before this one may have made pytest adopt, but not reap, orphans."""
+    deadline = time.monotonic() + 30
+    while (process := one_process(pid)) is not None and not process.ended:
+        assert time.monotonic() < deadline, f"process {pid} goes on"
+        time.sleep(0.01)
 
 
 def test_a_normal_end_leaves_nothing(letsbe_binary: Path, temp: Path) -> None:
@@ -125,8 +134,7 @@ def test_an_agent_whose_first_process_was_killed_keeps_its_directory_while_it_li
         assert swept(probe, temp) == []
         assert (directory / "base_library.zip").exists()
         os.kill(agent, signal.SIGKILL)
-    while Path(f"/proc/{agent}").exists():
-        time.sleep(0.01)
+    wait_until_ended(agent)
     assert swept(probe, temp) == [str(directory)]
 
 
