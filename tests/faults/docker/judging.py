@@ -1,0 +1,165 @@
+"""Asking letsbe and a plain command about a case, and holding them to what stands there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
+
+import msgspec
+
+from letsbe.agent.caller import this_caller
+from letsbe.agent.outcomes import Request
+from letsbe.agent.runner import Runner
+from letsbe.protocol import Outcome
+from tests.agents import program
+from tests.faults.docker.case import BadEngine, Case, Has, Json, Peer, Row, Says
+from tests.faults.docker.scene import Scene
+
+#: What may take how long, in seconds: limits for broken machines, never waited for.
+FOLLOWED_S = 60
+ANSWERED_S = 120
+#: Of one text in the printed table, in characters, and of one list.
+MOST_SHOWN = 60
+MOST_LISTED = 4
+
+
+def judge(scene: Scene, case: Case) -> Row:
+    """The row of a case; asserts that both say what stands there, and that what only reads changes nothing."""
+    names = scene.names(case.name)
+    with ExitStack() as stack:
+        engine = stack.enter_context(case.engine(scene.agent.base)) if case.engine else None
+        before = scene.machine()
+        outcomes = _ask_all(scene, case, names, engine)
+        told = [_told(says, outcome, names) for says, outcome in zip(case.says, outcomes, strict=True)]
+        if not any(says.changed or says.during for says in case.says):
+            assert scene.machine() == before
+        for outcome in outcomes:
+            _require_no_secrets(scene, outcome)
+        if case.left is not None:
+            case.left(scene, case.name)
+        _ask_peer(scene, case.peer, names, engine)
+    return _row(case, told)
+
+
+def _ask_all(scene: Scene, case: Case, names: Json, engine: BadEngine | None) -> list[Outcome]:
+    """Without a good engine each takes as long as letsbe waits for one: then all at once."""
+    if engine is not None:
+        with ThreadPoolExecutor(len(case.says)) as pool:
+            return list(
+                pool.map(lambda says: _ask_elsewhere(scene, says, filled(says.payload, names), engine), case.says)
+            )
+    outcomes = []
+    for says in case.says:
+        payload = filled(says.payload, names)
+        if says.during is not None:
+            outcomes.append(_follow(scene, says, payload, names["service"]))
+        else:
+            outcomes.append(scene.agent.run(says.task, payload, timeout_s=says.timeout_s, diff=True))
+    return outcomes
+
+
+def _ask_elsewhere(scene: Scene, says: Says, payload: Json, engine: BadEngine) -> Outcome:
+    done = subprocess.run(
+        [*engine.prefix, *program(), says.task.lower().replace("_", "-"), "-"],
+        input=json.dumps(payload).encode(),
+        env=scene.agent.environment({"DOCKER_HOST": engine.host}),
+        capture_output=True,
+        timeout=ANSWERED_S,
+        check=False,
+    )
+    assert done.stdout, done.stderr.decode()
+    return msgspec.json.decode(done.stdout, type=Outcome)
+
+
+def _follow(scene: Scene, says: Says, payload: Json, service: str) -> Outcome:
+    """Show what comes until all that is expected has come, as Ctrl-C ends it; ``data.lines`` is what was shown."""
+    lines: list[Any] = []
+    runner = Runner(scene.agent.config, origin="local", caller=this_caller())
+    happens = threading.Thread(target=says.during, args=(scene, service))
+
+    def show(line: Any) -> None:
+        lines.append(msgspec.to_builtins(line))
+        if len(lines) == 1:
+            happens.start()
+        if len(lines) == len(says.expected):
+            raise KeyboardInterrupt
+
+    runner.on_live = show
+    outcome = runner.run(Request(type=says.task, payload=payload, timeout_s=FOLLOWED_S))
+    happens.join()
+    return msgspec.structs.replace(outcome, data={**outcome.data, "lines": lines})
+
+
+def _ask_peer(scene: Scene, peer: Peer, names: Json, engine: BadEngine | None) -> None:
+    done = subprocess.run(
+        [*(engine.prefix if engine else ()), *(filled(word, names) for word in shlex.split(peer.command))],
+        cwd=scene.stack.directory,
+        env={**os.environ, **({"DOCKER_HOST": engine.host} if engine else {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=ANSWERED_S,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.decode(errors="replace")) == (peer.rc, Has(peer.says))
+
+
+def _told(says: Says, outcome: Outcome, names: Json) -> str:
+    code = outcome.error.code if outcome.error else None
+    assert (outcome.status, code) == (says.status, says.code), outcome
+    assert outcome.changed is says.changed
+    assert outcome.error is None or outcome.error.hint
+    found = says.part(outcome, names)
+    assert found == says.expected
+    return code or shown(found)
+
+
+def _row(case: Case, told: list[str]) -> Row:
+    """The row for the printed table; tasks that say the same share the words."""
+    alike: dict[str, list[str]] = {}
+    for says, words in zip(case.says, told, strict=True):
+        alike.setdefault(words, []).append(says.task)
+    letsbe = "; ".join(f"{', '.join(tasks)}: {words}" for words, tasks in alike.items())
+    rc = f" (exit code {case.peer.rc})" if case.peer.rc else ""
+    return Row(case.name, letsbe, f"{case.peer.command}: {case.peer.shown or case.peer.says}{rc}")
+
+
+def _require_no_secrets(scene: Scene, outcome: Outcome) -> None:
+    """Not in the outcome, nor in the agent's journal and log."""
+    places = {"outcome": msgspec.json.encode(outcome)}
+    for path in [*scene.agent.state_dir.glob("state.db*"), scene.agent.log_file]:
+        if path.exists():
+            places[path.name] = path.read_bytes()
+    for kind, secret in scene.secrets.items():
+        assert not [place for place, text in places.items() if secret.encode() in text], (outcome.type, kind)
+
+
+def filled(value: Any, names: Json) -> Any:
+    """A payload or word with its placeholders replaced; one that stands alone keeps its value's type."""
+    if isinstance(value, dict):
+        return {key: filled(one, names) for key, one in value.items()}
+    if isinstance(value, list):
+        return [filled(one, names) for one in value]
+    if isinstance(value, str):
+        for name, one in names.items():
+            if value == f"{{{name}}}":
+                return one
+            value = value.replace(f"{{{name}}}", str(one))
+    return value
+
+
+def shown(found: Any) -> str:
+    """A part of an outcome in a few words."""
+    if isinstance(found, dict):
+        return " ".join(f"{key}={shown(value)}" for key, value in found.items())
+    if isinstance(found, list):
+        few = found if len(found) <= MOST_LISTED else [*found[:2], f"... {len(found)} in all"]
+        return ", ".join(map(shown, few)) or "nothing"
+    text = repr(found).strip("'")
+    return text if len(text) <= MOST_SHOWN else f"{text[:12]}… ({len(text)} characters)"

@@ -1,0 +1,109 @@
+"""A stack with faults in it, and what of the machine a task could have touched."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from docker.api.client import APIClient
+
+from tests.agents import Agent, tree
+from tests.engine import IMAGE, running
+from tests.faults.docker.case import Case, Json
+
+#: What a fault may take to show, in seconds: a limit for broken machines, never waited for.
+SHOWS_S = 60
+#: Every service has secrets from an env file, by interpolation, and in its own environment.
+BASE = f"""
+x-base: &base
+  image: "{IMAGE}"
+  command: [sleep, "1000"]
+  stop_grace_period: 0s
+  env_file: [secrets.env]
+  environment: {{DATABASE_URL: "postgres://app:${{DB_PASSWORD}}@db/app", SESSION_SECRET: "INLINE"}}
+"""
+
+
+class Scene:
+    """An agent whose root holds a stack with one service for each of some cases."""
+
+    def __init__(self, base: Path, cases: Sequence[Case]) -> None:
+        self.agent = Agent(base)
+        self.cases = {case.name: case for case in cases}
+        self.secrets = {kind: f"S3cret-{kind}-{uuid.uuid4().hex[:12]}" for kind in ("interpolated", "file", "inline")}
+        self.client = APIClient(version="auto")
+
+    @contextmanager
+    def played(self) -> Iterator[Scene]:
+        """The stack is up, and every fault shows."""
+        files = {name: content for case in self.cases.values() for name, content in case.files.items()}
+        files[".env"] = f"DB_PASSWORD={self.secrets['interpolated']}\n"
+        files["secrets.env"] = f"API_TOKEN={self.secrets['file']}\n"
+        before = self._compose({name: case.service for name, case in self.cases.items()})
+        try:
+            with running(self.agent.root / "stack", before, files) as self.stack:
+                self._break()
+                yield self
+        finally:
+            self.client.close()
+
+    def _break(self) -> None:
+        later = {name: case.service if case.later == "same" else case.later for name, case in self.cases.items()}
+        self.declare({name: text for name, text in later.items() if text is not None})
+        for name, case in self.cases.items():
+            if case.fault is not None:
+                case.fault(self, name)
+        for name, case in self.cases.items():
+            if case.until is not None:
+                self.wait(name, case.until)
+
+    def declare(self, services: dict[str, str]) -> None:
+        """Write the compose file anew, with these services."""
+        self.stack.write("compose.yaml", f"name: {self.stack.name}\n{self._compose(services)}")
+
+    def _compose(self, services: dict[str, str]) -> str:
+        rows = [f"  {name}: {{<<: *base{', ' if text else ''}{text}}}" for name, text in services.items()]
+        return BASE.replace("INLINE", self.secrets["inline"]) + "\n".join(["services:", *rows]) + "\n"
+
+    def wait(self, service: str, until: Callable[[Json], bool]) -> None:
+        """Until something is true of a service's container."""
+        limit = time.monotonic() + SHOWS_S
+        while not until(found := self.inspect(service)):
+            assert time.monotonic() < limit, f"{service}: the fault does not show: {found['State']}"
+            time.sleep(0.1)
+
+    def inspect(self, service: str) -> Json:
+        """The engine's full description of a service's container."""
+        found: Json = self.client.inspect_container(self.stack.container(service))
+        return found
+
+    def names(self, service: str) -> Json:
+        """What stands for the placeholders of a case."""
+        container = self.stack.container(service)
+        names = {"project": self.stack.name, "dir": str(self.stack.directory), "service": service}
+        found = self.client.containers(all=True, filters={"name": [f"^/{container}$"]})
+        ports = [port["PublicPort"] for one in found for port in one["Ports"] if "PublicPort" in port]
+        return {**names, "container": container, **({"port": ports[0]} if ports else {})}
+
+    def machine(self) -> Json:
+        """All of the stack that a task could touch: containers with their start, networks, volumes, images, files."""
+        mine = {"label": [f"com.docker.compose.project={self.stack.name}"]}
+        found = [self.client.inspect_container(one["Id"]) for one in self.client.containers(all=True, filters=mine)]
+        tags = {tag: one["Id"] for one in self.client.images() for tag in one["RepoTags"] or []}
+        return {
+            "containers": {one["Id"]: _settled(one) for one in found},
+            "networks": sorted(one["Id"] for one in self.client.networks(filters=mine)),
+            "volumes": sorted(one["Name"] for one in self.client.volumes(filters=mine)["Volumes"] or []),
+            "images": {tag: image for tag, image in tags.items() if tag == IMAGE or self.stack.name in tag},
+            "files": tree(self.agent.root),
+        }
+
+
+def _settled(container: Json) -> tuple[object, ...]:
+    """What stays of a container while nobody touches it; one that crashes starts by itself."""
+    state = container["State"]
+    run = None if container["RestartCount"] else (state["Status"], state["StartedAt"])
+    return container["Name"], container["Image"], container["HostConfig"]["RestartPolicy"], run

@@ -1,0 +1,131 @@
+"""What becomes of services: they crash, starve, hang, are sick, or are taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.engine import docker
+from tests.faults.docker.case import AtLeast, Case, Has, Json, Peer
+from tests.faults.docker.says import discovers
+from tests.faults.docker.scene import Scene
+
+UP_WAIT = "docker compose --ansi never up -d --no-recreate --wait {service}"
+CONNECT = "bash -c '</dev/tcp/127.0.0.1/{port}'"
+
+
+def by_docker(*words: str) -> Callable[[Scene, str], object]:
+    """A fault that somebody made by hand with ``docker``."""
+    return lambda scene, service: docker(*words, scene.stack.container(service))
+
+
+def status(wanted: str) -> Callable[[Json], bool]:
+    return lambda found: found["State"]["Status"] == wanted
+
+
+def health(wanted: str) -> Callable[[Json], bool]:
+    return lambda found: found["State"]["Health"]["Status"] == wanted
+
+
+def flapped(found: Json) -> bool:
+    return {one["ExitCode"] for one in found["State"]["Health"]["Log"] or []} == {0, 1}
+
+
+def restarted(times: int) -> Callable[[Json], bool]:
+    return lambda found: found["RestartCount"] >= times
+
+
+CASES = [
+    Case(
+        "crash-loop",
+        service='command: [sh, -c, "exit 1"], restart: always',
+        until=restarted(4),
+        says=(discovers(restarts=AtLeast(4)),),
+        peer=Peer(UP_WAIT, "Healthy"),
+    ),
+    Case(
+        "crash-loop-exit-0",
+        service='command: [sleep, "0.3"], restart: always',
+        until=restarted(4),
+        says=(discovers(restarts=AtLeast(4)),),
+        peer=Peer("docker inspect -f '{{.State.Restarting}} {{.State.ExitCode}}' {container}", r"^\w+ 0$", shown="0"),
+    ),
+    Case(
+        "one-shot-done",
+        service='command: ["true"]',
+        until=status("exited"),
+        says=(discovers(state="exited", exit_code=0),),
+        peer=Peer(UP_WAIT, r"exited \(0\)", rc=1),
+    ),
+    Case(
+        "one-shot-failed",
+        service='command: ["false"]',
+        until=status("exited"),
+        says=(discovers(state="exited", exit_code=1),),
+        peer=Peer("docker compose ps {service}", r"\A(?!.*one-shot-failed)", shown="no line, no error"),
+    ),
+    Case(
+        "health-check-fails",
+        service='healthcheck: {test: [CMD, "false"], interval: 0.5s, timeout: 5s, retries: 1}',
+        until=health("unhealthy"),
+        says=(discovers(state="running", health="unhealthy"),),
+        peer=Peer("docker compose ps --status running --services", "health-check-fails"),
+    ),
+    Case(
+        "health-check-flaps",
+        service="healthcheck: {test: 'rm /tmp/ok || ! touch /tmp/ok', interval: 0.5s, timeout: 5s, retries: 1}",
+        until=flapped,
+        says=(discovers(state="running", health=Has("^(un)?healthy$")),),
+        peer=Peer("docker inspect -f '{{.State.Health.Status}}' {container}", "healthy"),
+    ),
+    Case(
+        "health-check-starting",
+        service='healthcheck: {test: [CMD, "false"], interval: 0.5s, timeout: 5s, start_period: 300s}',
+        says=(discovers(state="running", health="starting"),),
+        peer=Peer("docker ps --filter name={container} --filter health=healthy -q", r"\A\Z", shown="nothing"),
+    ),
+    Case(
+        "port-with-nothing-behind",
+        service='ports: ["127.0.0.1::80"]',
+        says=(discovers(state="running", ports=[Has("->80/tcp")]),),
+        peer=Peer(CONNECT, r"\A\Z", shown="connects"),
+    ),
+    Case(
+        "listens-on-loopback-inside",
+        service='command: [httpd, -f, -p, "127.0.0.1:80"], ports: ["127.0.0.1::80"]',
+        says=(discovers(state="running"),),
+        peer=Peer(CONNECT, r"\A\Z", shown="connects"),
+    ),
+    Case(
+        "out-of-memory",
+        service="command: [tail, /dev/zero], mem_limit: 8m, memswap_limit: 8m",
+        until=status("exited"),
+        says=(discovers(state="exited", exit_code=137, oom_killed=True),),
+        peer=Peer("docker ps -a --filter name={container} --format '{{.Status}}'", r"Exited \(137\)"),
+    ),
+    Case(
+        "paused",
+        service='command: [httpd, -f, -p, "80"], ports: ["127.0.0.1::80"]',
+        fault=by_docker("pause"),
+        says=(discovers(state="paused"),),
+        peer=Peer(CONNECT, r"\A\Z", shown="connects"),
+    ),
+    Case(
+        "stopped",
+        fault=by_docker("stop", "-t", "0"),
+        says=(discovers(state="exited", exit_code=137),),
+        peer=Peer("docker compose ps --services", r"\A(?!.*stopped)", shown="no line, no error"),
+    ),
+    Case(
+        "unharmed",
+        service='command: [httpd, -f, -p, "80"], ports: ["127.0.0.1::80"]',
+        says=(discovers(state="running", health=None, restarts=0, exit_code=None, oom_killed=False),),
+        peer=Peer(UP_WAIT, "Healthy"),
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_fault_of_a_service_is_told(case: Case, matrix: Callable[[Case], None]) -> None:
+    matrix(case)
