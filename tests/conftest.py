@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.agents import Agent
+from tests.registry import Registry
 
 _ENGINE = str(Path(__file__).resolve().parents[1] / "build" / "engine")
 
@@ -27,3 +28,14 @@ def engine() -> Iterator[str]:
     yield "letsbe-test/busybox:1"
     if not answered:
         subprocess.run([_ENGINE, "stop"], check=True)
+
+
+@pytest.fixture(scope="session")
+def registry(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A registry of images on loopback that runs; who stops it starts it again."""
+    registry = Registry(tmp_path_factory.mktemp("registry"))
+    try:
+        registry.start()
+        yield registry
+    finally:
+        registry.close()
