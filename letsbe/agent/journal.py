@@ -342,11 +342,12 @@ class Journal:
         while True:
             try:
                 self._db.execute("PRAGMA journal_mode = WAL")
-                return
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
                     raise
-            time.sleep(0.01)
+                time.sleep(0.01)
+            else:
+                return
 
     def _insert(self, run: Run) -> None:
         fields = msgspec.structs.asdict(run)

@@ -47,10 +47,14 @@ class Sandbox:
         (self.outside / "directory").mkdir()
         self.untouched = tree(self.outside)
 
+    def clear(self) -> None:
+        """Remove the root; shutil's rmtree calls itself at each of its 2,000 levels."""
+        subprocess.run(["rm", "-rf", "--", self.agent.root], check=True)
+
     def reset(self) -> None:
         """The root as it was in the beginning."""
         root = self.agent.root
-        subprocess.run(["rm", "-rf", "--", root], check=True)  # shutil's calls itself at each of 2,000 levels
+        self.clear()
         (root / "directory").mkdir(parents=True)
         (root / "app.env").write_text(f"NAME=demo\nDB_PASSWORD={SECRET}\n")
         (root / ".env").write_text(f"API_KEY='{SECRET}'\n")
@@ -97,6 +101,7 @@ def _codes(outcome: Outcome) -> set[str]:
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
     made = Sandbox(tmp_path)
     yield made
+    made.clear()  # what pytest tidies up with can't remove it
     leaked = [path for path in made.agent.state_dir.glob("state.db*") if SECRET.encode() in path.read_bytes()]
     assert leaked == []
     assert not made.agent.log_file.exists() or SECRET not in made.agent.log_file.read_text(errors="replace")
