@@ -8,7 +8,7 @@ from letsbe.agent.checkup.finding import Finding, ok, warn
 from letsbe.agent.config import Config
 from letsbe.executors import EXECUTOR_REGISTRY, executor_class
 from letsbe.host.processes import Processes
-from letsbe.tools.versions import OLDEST_COMPOSE, is_older
+from letsbe.tools.versions import OLDEST_COMPOSE, is_older, version_in
 
 _TIMEOUT_S = 4.0
 
@@ -22,14 +22,15 @@ def docker(config: Config) -> list[Finding]:  # noqa: ARG001 - the signature of 
     if engine[0] != 0:
         hint = "Is it running, and is the agent's user root or in the docker group?"
         return [warn("docker", f"the engine does not answer: {engine[1]}", hint)]
-    compose = _first_line([program, "compose", "version", "--short"])
-    if compose[0] != 0:
+    rc, told = _first_line([program, "compose", "version"])
+    compose = version_in(told)
+    if rc != 0 or compose is None:
         hint = "apt-get install docker-compose (Debian 13), or docker-compose-plugin (Docker's own packages)."
-        return [warn("docker", f"engine {engine[1]}, but no compose plugin: {compose[1]}", hint)]
-    if is_older(compose[1], OLDEST_COMPOSE):
+        return [warn("docker", f"engine {engine[1]}, but no compose plugin: {told}", hint)]
+    if is_older(compose, OLDEST_COMPOSE):
         hint = f"Upgrade it: task types for stacks are made for {OLDEST_COMPOSE} and later."
-        return [warn("docker", f"engine {engine[1]}, and compose {compose[1]}, which is too old", hint)]
-    return [ok("docker", f"engine {engine[1]}, compose {compose[1]}")]
+        return [warn("docker", f"engine {engine[1]}, and compose {compose}, which is too old", hint)]
+    return [ok("docker", f"engine {engine[1]}, compose {compose}")]
 
 
 def executors(config: Config) -> list[Finding]:  # noqa: ARG001 - the signature of a check
