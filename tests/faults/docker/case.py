@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from letsbe.protocol import Outcome
+from tests.bad_engines import Making
 
 if TYPE_CHECKING:
     from tests.faults.docker.scene import Scene
@@ -50,14 +49,6 @@ class Peer:
 
 
 @dataclass(frozen=True)
-class BadEngine:
-    """What stands where an engine should: ``DOCKER_HOST``, and words to start programs with."""
-
-    host: str
-    prefix: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Case:
     """A service, the fault that befalls it, and what is said of it.
 
@@ -72,13 +63,16 @@ class Case:
     service: str = ""
     #: What is written there instead once the stack is up; ``None``: the service is not declared any more.
     later: str | None = "same"
+    #: Volumes and networks that the stack declares for it.
+    volumes: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
     fault: Callable[[Scene, str], object] | None = None
     #: True of the container, as the engine describes it, once the fault shows.
     until: Callable[[Json], bool] | None = None
     alone: bool = False
     #: The engine that letsbe and the plain command meet, made in a directory.
-    engine: Callable[[Path], AbstractContextManager[BadEngine]] | None = None
+    engine: Making | None = None
     #: Asserts that the machine is left as promised, after a task that said that it changed something.
     left: Callable[[Scene, str], object] | None = None
 

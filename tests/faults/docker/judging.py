@@ -18,14 +18,15 @@ from letsbe.agent.outcomes import Request
 from letsbe.agent.runner import Runner
 from letsbe.protocol import Outcome
 from tests.agents import program
-from tests.faults.docker.case import BadEngine, Case, Has, Json, Peer, Row, Says
+from tests.bad_engines import BadEngine
+from tests.faults.docker.case import Case, Has, Json, Peer, Row, Says
 from tests.faults.docker.scene import Scene
 
 #: What may take how long, in seconds: limits for broken machines, never waited for.
 FOLLOWED_S = 60
 ANSWERED_S = 120
 #: Of one text in the printed table, in characters, and of one list.
-MOST_SHOWN = 60
+MOST_SHOWN = 40
 MOST_LISTED = 4
 
 
@@ -68,7 +69,7 @@ def _ask_elsewhere(scene: Scene, says: Says, payload: Json, engine: BadEngine) -
     done = subprocess.run(
         [*engine.prefix, *program(), says.task.lower().replace("_", "-"), "-"],
         input=json.dumps(payload).encode(),
-        env=scene.agent.environment({"DOCKER_HOST": engine.host}),
+        env=scene.agent.environment(engine.environment),
         capture_output=True,
         timeout=ANSWERED_S,
         check=False,
@@ -100,7 +101,7 @@ def _ask_peer(scene: Scene, peer: Peer, names: Json, engine: BadEngine | None) -
     done = subprocess.run(
         [*(engine.prefix if engine else ()), *(filled(word, names) for word in shlex.split(peer.command))],
         cwd=scene.stack.directory,
-        env={**os.environ, **({"DOCKER_HOST": engine.host} if engine else {})},
+        env={**os.environ, **(engine.environment if engine else {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -162,4 +163,4 @@ def shown(found: Any) -> str:
         few = found if len(found) <= MOST_LISTED else [*found[:2], f"... {len(found)} in all"]
         return ", ".join(map(shown, few)) or "nothing"
     text = repr(found).strip("'")
-    return text if len(text) <= MOST_SHOWN else f"{text[:12]}… ({len(text)} characters)"
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}… ({len(text)} characters)"

@@ -54,3 +54,12 @@ def refused(task: str, payload: Json, code: str, message: str) -> Says:
         return outcome.error.message if outcome.error else None
 
     return Says(task, payload, part, Has(message), status="failed", code=code)
+
+
+def probes(**problems: Any) -> Says:
+    """ECHO with probe: what is wrong with some programs; nothing if it has their version."""
+
+    def part(outcome: Outcome, names: Json) -> Any:
+        return {one["name"]: one["problem"] for one in outcome.data["programs"] if one["name"] in problems}
+
+    return Says("ECHO", {"probe": True}, part, problems)

@@ -66,6 +66,9 @@ class Scene:
 
     def _compose(self, services: dict[str, str]) -> str:
         rows = [f"  {name}: {{<<: *base{', ' if text else ''}{text}}}" for name, text in services.items()]
+        for kind in ("volumes", "networks"):
+            named = [one for case in self.cases.values() for one in getattr(case, kind)]
+            rows.append(f"{kind}: {{{', '.join(f'{one}: {{}}' for one in named)}}}")
         return BASE.replace("INLINE", self.secrets["inline"]) + "\n".join(["services:", *rows]) + "\n"
 
     def wait(self, service: str, until: Callable[[Json], bool]) -> None:

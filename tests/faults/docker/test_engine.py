@@ -2,76 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-from tests.faults.docker.case import BadEngine, Case, Peer, Says
-from tests.faults.docker.says import refused
-
-OTHER_USER = 65534
-#: Root without its right to open what belongs to others: what any user is to a socket of root and the docker group.
-UNPRIVILEGED = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all")
-
-
-@contextmanager
-def nothing(base: Path) -> Iterator[BadEngine]:
-    yield BadEngine(f"unix://{base}/no.sock")
-
-
-@contextmanager
-def listening(base: Path, answer: bytes | None = None) -> Iterator[tuple[BadEngine, Path]]:
-    """A socket that takes connections, and answers nothing, or always the same."""
-    path = base / "engine.sock"
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(path))
-        server.listen(64)
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = server.accept()
-                except OSError:
-                    return
-                taken.append(connection)
-                if answer is not None:
-                    with suppress(OSError), connection:
-                        connection.recv(4096)
-                        connection.sendall(answer)
-
-        taken: list[socket.socket] = []
-        threading.Thread(target=serve, daemon=True).start()
-        yield BadEngine(f"unix://{path}"), path
-        server.shutdown(socket.SHUT_RDWR)
-        for connection in taken:
-            connection.close()
-    path.unlink()
-
-
-@contextmanager
-def hung(base: Path) -> Iterator[BadEngine]:
-    with listening(base) as (engine, _):
-        yield engine
-
-
-@contextmanager
-def foreign(base: Path) -> Iterator[BadEngine]:
-    with listening(base, b"220 mail.example ESMTP\r\n") as (engine, _):
-        yield engine
-
-
-@contextmanager
-def forbidden(base: Path) -> Iterator[BadEngine]:
-    with listening(base) as (engine, path):
-        path.chmod(0o600)
-        os.chown(path, OTHER_USER, OTHER_USER)
-        yield BadEngine(engine.host, UNPRIVILEGED)
-
+from tests.bad_engines import compose_of, forbidden, foreign, hung, nothing, without_compose, without_docker
+from tests.faults.docker.case import Case, Has, Peer, Says
+from tests.faults.docker.says import probes, refused, tails
 
 DISCOVER = ("SERVICE_DISCOVER", {"stacks": ["{project}"]})
 TAIL = ("LOG_TAIL", {"stack": "{project}"})
@@ -86,31 +23,45 @@ def everyone(code: str, message: str) -> tuple[Says, ...]:
 CASES = [
     Case(
         "engine-down",
-        alone=True,
         engine=nothing,
-        says=everyone("docker_unavailable", r"no\.sock.*No such file"),
+        says=(*everyone("docker_unavailable", r"no\.sock.*No such file"), probes(docker=Has("Cannot connect"))),
         peer=Peer("docker compose ps", "Cannot connect to the Docker daemon", rc=1),
     ),
     Case(
         "engine-hangs",
-        alone=True,
         engine=hung,
-        says=everyone("docker_timeout", r"engine\.sock"),
+        says=(*everyone("docker_timeout", r"engine\.sock"), probes(docker="no answer within 3 s")),
         peer=Peer("timeout 3 docker ps", "", rc=124, shown="nothing, for ever"),
     ),
     Case(
         "engine-may-not-be-asked",
-        alone=True,
         engine=forbidden,
-        says=everyone("docker_unavailable", r"no permission.*engine\.sock"),
+        says=(*everyone("docker_unavailable", r"no permission.*engine\.sock"), probes(docker=Has("permission denied"))),
         peer=Peer("docker compose ps", "permission denied", rc=1),
     ),
     Case(
         "no-engine-but-a-mail-server",
-        alone=True,
         engine=foreign,
-        says=everyone("docker_unavailable", r"engine\.sock"),
+        says=(*everyone("docker_unavailable", r"engine\.sock"), probes(docker=Has("malformed"))),
         peer=Peer("docker compose ps", "malformed HTTP", rc=1),
+    ),
+    Case(
+        "no-docker-program",
+        engine=without_docker,
+        says=(tails(), probes(docker="docker is not installed", compose="docker is not installed")),
+        peer=Peer("docker compose ps", "ermission denied", rc=126),
+    ),
+    Case(
+        "no-compose",
+        engine=without_compose,
+        says=(tails(), probes(docker="", compose=Has("(unknown|not a docker) command"))),
+        peer=Peer("docker compose ps", "(unknown|not a docker) command", rc=1, shown="unknown command"),
+    ),
+    Case(
+        "compose-too-old",
+        engine=compose_of("2.4.1"),
+        says=(tails(), probes(docker="", compose="older than 2.20")),
+        peer=Peer("docker compose ps --services", "compose-too-old"),
     ),
 ]
 

@@ -6,34 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.engine import docker
-from tests.faults.docker.case import AtLeast, Case, Has, Json, Peer
+from tests.faults.docker.case import AtLeast, Case, Has, Peer
+from tests.faults.docker.faults import by_hand, flapped, health, restarted, status
 from tests.faults.docker.says import discovers
-from tests.faults.docker.scene import Scene
 
 UP_WAIT = "docker compose --ansi never up -d --no-recreate --wait {service}"
 CONNECT = "bash -c '</dev/tcp/127.0.0.1/{port}'"
-
-
-def by_docker(*words: str) -> Callable[[Scene, str], object]:
-    """A fault that somebody made by hand with ``docker``."""
-    return lambda scene, service: docker(*words, scene.stack.container(service))
-
-
-def status(wanted: str) -> Callable[[Json], bool]:
-    return lambda found: found["State"]["Status"] == wanted
-
-
-def health(wanted: str) -> Callable[[Json], bool]:
-    return lambda found: found["State"]["Health"]["Status"] == wanted
-
-
-def flapped(found: Json) -> bool:
-    return {one["ExitCode"] for one in found["State"]["Health"]["Log"] or []} == {0, 1}
-
-
-def restarted(times: int) -> Callable[[Json], bool]:
-    return lambda found: found["RestartCount"] >= times
 
 
 CASES = [
@@ -107,13 +85,13 @@ CASES = [
     Case(
         "paused",
         service='command: [httpd, -f, -p, "80"], ports: ["127.0.0.1::80"]',
-        fault=by_docker("pause"),
+        fault=by_hand("pause"),
         says=(discovers(state="paused"),),
         peer=Peer(CONNECT, r"\A\Z", shown="connects"),
     ),
     Case(
         "stopped",
-        fault=by_docker("stop", "-t", "0"),
+        fault=by_hand("stop", "-t", "0"),
         says=(discovers(state="exited", exit_code=137),),
         peer=Peer("docker compose ps --services", r"\A(?!.*stopped)", shown="no line, no error"),
     ),

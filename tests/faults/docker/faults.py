@@ -1,0 +1,48 @@
+"""Faults, and signs that they show, as cases name them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.engine import docker
+from tests.faults.docker.case import Json
+from tests.faults.docker.scene import Scene
+
+Fault = Callable[[Scene, str], object]
+Sign = Callable[[Json], bool]
+
+
+def by_hand(*words: str) -> Fault:
+    """What somebody did with ``docker``; the container's name comes last unless ``{container}`` stands somewhere."""
+
+    def fault(scene: Scene, service: str) -> None:
+        names = {"container": scene.stack.container(service), "project": scene.stack.name}
+        given = words if any("{container}" in word for word in words) else (*words, "{container}")
+        docker(*(word.format(**names) for word in given))
+
+    return fault
+
+
+def replaced(name: str, content: str) -> Fault:
+    """A file of the stack's directory that an editor wrote anew and renamed into its place."""
+
+    def fault(scene: Scene, service: str) -> None:
+        scene.stack.write(f"{name}.new", content).replace(scene.stack.directory / name)
+
+    return fault
+
+
+def status(wanted: str) -> Sign:
+    return lambda found: found["State"]["Status"] == wanted
+
+
+def health(wanted: str) -> Sign:
+    return lambda found: found["State"]["Health"]["Status"] == wanted
+
+
+def flapped(found: Json) -> bool:
+    return {one["ExitCode"] for one in found["State"]["Health"]["Log"] or []} == {0, 1}
+
+
+def restarted(times: int) -> Sign:
+    return lambda found: found["RestartCount"] >= times
