@@ -53,7 +53,7 @@ class Case:
     """A service, the fault that befalls it, and what is said of it.
 
     Cases of one module share a stack, which has a service per case, named like the case; a case ``alone`` has a stack
-    of its own, because its fault is the whole stack's or its task changes things.
+    of its own, because its fault or what its task changes is the whole stack's.
     """
 
     name: str
@@ -66,6 +66,7 @@ class Case:
     #: Volumes and networks that the stack declares for it.
     volumes: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
+    #: In the stack's directory; ``{secret}`` is one.
     files: dict[str, str] = field(default_factory=dict)
     fault: Callable[[Scene, str], object] | None = None
     #: True of the container, as the engine describes it, once the fault shows.
@@ -73,7 +74,9 @@ class Case:
     alone: bool = False
     #: The engine that letsbe and the plain command meet, made in a directory.
     engine: Making | None = None
-    #: Asserts that the machine is left as promised, after a task that said that it changed something.
+    #: What of :meth:`tests.faults.docker.scene.Scene.machine` may be another afterwards; the rest stays as it was.
+    touches: tuple[str, ...] = ()
+    #: Asserts that what is touched is left as promised.
     left: Callable[[Scene, str], object] | None = None
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from datetime import datetime
 
 from tests.engine import docker
 from tests.faults.docker.case import Json
@@ -30,6 +32,11 @@ def replaced(name: str, content: str) -> Fault:
         scene.stack.write(f"{name}.new", content).replace(scene.stack.directory / name)
 
     return fault
+
+
+def made_before_now(found: Json) -> bool:
+    """The engine tells in whole seconds when a container was made."""
+    return time.time() - datetime.fromisoformat(found["Created"]).timestamp() > 1.1
 
 
 def status(wanted: str) -> Sign:

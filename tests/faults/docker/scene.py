@@ -39,7 +39,8 @@ class Scene:
     @contextmanager
     def played(self) -> Iterator[Scene]:
         """The stack is up, and every fault shows."""
-        files = {name: content for case in self.cases.values() for name, content in case.files.items()}
+        own = [one for case in self.cases.values() for one in case.files.items()]
+        files = {name: content.replace("{secret}", self.secrets["file"]) for name, content in own}
         files[".env"] = f"DB_PASSWORD={self.secrets['interpolated']}\n"
         files["secrets.env"] = f"API_TOKEN={self.secrets['file']}\n"
         before = self._compose({name: case.service for name, case in self.cases.items()})

@@ -78,6 +78,7 @@ CASES = [
                 during=lambda scene, service: docker("restart", "-t", "0", scene.stack.container(service)),
             ),
         ),
+        touches=("containers",),
         peer=Peer("timeout 20 docker logs --since 10m {container}", "started"),
     ),
 ]
