@@ -52,8 +52,9 @@ def opened(host: Host, source: Source, position: Position, window: Window, *, fo
     return host.engine.logs(source.id, tty=source.tty, **options)
 
 
-def new_records(stream: LogStream, position: Position, reader: LogStreamReader) -> Iterator[LogRecord]:
+def new_records(stream: LogStream, position: Position, reader: LogStreamReader | None = None) -> Iterator[LogRecord]:
     """The lines of a stream that were not read before, as they come."""
+    reader = reader or LogStreamReader(tty=stream.tty)
     for chunk in stream.chunks:
         for record in reader.feed(chunk):
             if position.is_new(record.stream, record.ns):
@@ -114,7 +115,7 @@ class Follower:
         if self._stop.is_set():
             stream.close()
         latest: deque[LogRecord] = deque(maxlen=_REPEATED)
-        for record in new_records(stream, position, LogStreamReader(tty=stream.tty)):
+        for record in new_records(stream, position):
             if record in latest:
                 continue
             latest.append(record)
