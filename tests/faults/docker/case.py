@@ -46,6 +46,8 @@ class Peer:
     rc: int = 0
     #: For the printed table, when the expression is no text to read.
     shown: str = ""
+    #: It is asked before letsbe is.
+    first: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,17 @@ class Case:
     name: str
     says: tuple[Says, ...]
     peer: Peer
-    #: What the service adds to :data:`tests.faults.docker.scene.BASE`, in YAML's flow style.
+    #: What the service adds to :data:`tests.faults.docker.scene.BASE`, in YAML's flow style. ``{secret}`` is one of the
+    #: stack's, ``{unique}`` a name, ``{taken}`` a port that something else listens on.
     service: str = ""
+    #: Lines of a Dockerfile: ``{image}`` is an image of them in a registry of the case's own, alone.
+    image: tuple[str, ...] | None = None
     #: What is written there instead once the stack is up; ``None``: the service is not declared any more.
     later: str | None = "same"
     #: Volumes and networks that the stack declares for it.
     volumes: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
-    #: In the stack's directory; ``{secret}`` is one.
+    #: In the stack's directory.
     files: dict[str, str] = field(default_factory=dict)
     fault: Callable[[Scene, str], object] | None = None
     #: True of the container, as the engine describes it, once the fault shows.
@@ -112,3 +117,17 @@ class Has:
 
     def __repr__(self) -> str:
         return f"/{self.pattern}/"
+
+
+def filled(value: Any, names: Json) -> Any:
+    """A payload or word with its placeholders replaced; one that stands alone keeps its value's type."""
+    if isinstance(value, dict):
+        return {key: filled(one, names) for key, one in value.items()}
+    if isinstance(value, list):
+        return [filled(one, names) for one in value]
+    if isinstance(value, str):
+        for name, one in names.items():
+            if value == f"{{{name}}}":
+                return one
+            value = value.replace(f"{{{name}}}", str(one))
+    return value

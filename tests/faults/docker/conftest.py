@@ -3,70 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
-from rich.table import Table
 
 pytest.register_assert_rewrite("tests.faults.docker.judging")
 
 from tests.faults.docker.case import Case, Row  # noqa: E402
 from tests.faults.docker.judging import judge  # noqa: E402
 from tests.faults.docker.scene import Scene  # noqa: E402
+from tests.faults.docker.table import PROPERTY  # noqa: E402
+from tests.registry import Registry  # noqa: E402
 
-_WIDTH = 160
-_PROPERTY = "fault matrix"
+#: Cases alone that run at once: they wait more than they work.
+_SIDE_BY_SIDE = 6
 
 
 @pytest.fixture(scope="module")
-def shared(
-    engine: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[], Scene]]:
-    """The scene of a module's cases that share a stack; starts when it is first asked for, with those that run."""
-    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
-    mine = [one.callspec.params["case"] for one in items if one.module is request.module and hasattr(one, "callspec")]
-    cases = [case for case in mine if isinstance(case, Case) and not case.alone]
+def judged(
+    registry: Registry, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[Case], Row]]:
+    """Judges the cases of a module that are to run: those that share a stack in turn, those alone side by side."""
+    items = [one for one in request.session.items if isinstance(one, pytest.Function) and hasattr(one, "callspec")]
+    params = [one.callspec.params.get("case") for one in items if one.module is request.module]
+    cases = [case for case in params if isinstance(case, Case)]
+    together = [case for case in cases if not case.alone]
+
+    def alone(case: Case, base: Path) -> Row:
+        with Scene(base, [case], registry).played() as scene:
+            return judge(scene, case)
+
     with ExitStack() as stack:
-        scenes: list[Scene] = []
-
-        def scene() -> Scene:
-            if not scenes:
-                scenes.append(stack.enter_context(Scene(tmp_path_factory.mktemp("scene"), cases).played()))
-            return scenes[0]
-
-        yield scene
+        pool = stack.enter_context(ThreadPoolExecutor(_SIDE_BY_SIDE))
+        stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+        apart = {case.name: pool.submit(alone, case, tmp_path_factory.mktemp("alone")) for case in cases if case.alone}
+        shared = Scene(tmp_path_factory.mktemp("shared"), together, registry)
+        scene = stack.enter_context(shared.played()) if together else None
+        yield lambda case: judge(scene, case) if scene and not case.alone else apart[case.name].result()
 
 
 @pytest.fixture
-def matrix(
-    shared: Callable[[], Scene],
-    tmp_path_factory: pytest.TempPathFactory,
-    record_property: Callable[[str, Any], None],
-) -> Callable[[Case], None]:
+def matrix(judged: Callable[[Case], Row], record_property: Callable[[str, Any], None]) -> Callable[[Case], None]:
     """Judges a case, and has its row printed at the end of the run."""
-
-    def run(case: Case) -> None:
-        with ExitStack() as stack:
-            own = Scene(tmp_path_factory.mktemp("alone"), [case]) if case.alone else None
-            row = judge(stack.enter_context(own.played()) if own else shared(), case)
-        record_property(_PROPERTY, row)
-
-    return run
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what letsbe says and what plain commands say, side by side."""
-    reports = terminalreporter.getreports("passed")
-    rows = [Row(*value) for one in reports for name, value in one.user_properties if name == _PROPERTY]
-    if not rows:
-        return
-    table = Table("case", "letsbe", "a plain command", title="faults of stacks", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
-    console = Console(width=_WIDTH, file=None, record=False, no_color=True)
-    with console.capture() as printed:
-        console.print(table, markup=False)
-    terminalreporter.section("fault matrix")
-    terminalreporter.write_line(printed.get())
+    return lambda case: record_property(PROPERTY, list(judged(case)))

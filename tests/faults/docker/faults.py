@@ -53,3 +53,17 @@ def flapped(found: Json) -> bool:
 
 def restarted(times: int) -> Sign:
     return lambda found: found["RestartCount"] >= times
+
+
+def pushed(*lines: str, then: Fault | None = None) -> Fault:
+    """A newer image of these lines stands under the tag in the registry; here the tag means the old one still."""
+
+    def fault(scene: Scene, service: str) -> None:
+        image = scene.names(service)["image"]
+        newer = scene.registry.push(image, *lines)
+        docker("tag", scene.inspect(service)["Image"], image)
+        docker("image", "rm", "--force", newer, check=False)  # so that a pull has to fetch it
+        if then is not None:
+            then(scene, service)
+
+    return fault

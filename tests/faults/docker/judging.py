@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import threading
@@ -19,7 +20,7 @@ from letsbe.agent.runner import Runner
 from letsbe.protocol import Outcome
 from tests.agents import program
 from tests.bad_engines import BadEngine
-from tests.faults.docker.case import Case, Has, Json, Peer, Row, Says
+from tests.faults.docker.case import Case, Has, Json, Peer, Row, Says, filled
 from tests.faults.docker.scene import Scene
 
 #: What may take how long, in seconds: limits for broken machines, never waited for.
@@ -35,6 +36,8 @@ def judge(scene: Scene, case: Case) -> Row:
     names = scene.names(case.name)
     with ExitStack() as stack:
         engine = stack.enter_context(case.engine(scene.agent.base)) if case.engine else None
+        if case.peer.first:
+            _ask_peer(scene, case.peer, names, engine)
         before = scene.machine()
         outcomes = _ask_all(scene, case, names, engine)
         told = [_told(says, outcome, names) for says, outcome in zip(case.says, outcomes, strict=True)]
@@ -45,7 +48,8 @@ def judge(scene: Scene, case: Case) -> Row:
             _require_no_secrets(scene, outcome)
         if case.left is not None:
             case.left(scene, case.name)
-        _ask_peer(scene, case.peer, names, engine)
+        if not case.peer.first:
+            _ask_peer(scene, case.peer, names, engine)
     return _row(case, told)
 
 
@@ -53,30 +57,34 @@ def _ask_all(scene: Scene, case: Case, names: Json, engine: BadEngine | None) ->
     """Without a good engine each takes as long as letsbe waits for one: then all at once."""
     if engine is not None:
         with ThreadPoolExecutor(len(case.says)) as pool:
-            return list(
-                pool.map(lambda says: _ask_elsewhere(scene, says, filled(says.payload, names), engine), case.says)
-            )
-    outcomes = []
-    for says in case.says:
-        payload = filled(says.payload, names)
-        if says.during is not None:
-            outcomes.append(_follow(scene, says, payload, names["service"]))
-        else:
-            outcomes.append(scene.agent.run(says.task, payload, timeout_s=says.timeout_s, diff=True))
-    return outcomes
+            return list(pool.map(lambda says: _ask_program(scene, says, names, engine), case.says))
+    if case.alone:
+        return [_ask_program(scene, says, names, BadEngine()) for says in case.says]
+    return [_ask(scene, says, names) for says in case.says]
 
 
-def _ask_elsewhere(scene: Scene, says: Says, payload: Json, engine: BadEngine) -> Outcome:
+def _ask(scene: Scene, says: Says, names: Json) -> Outcome:
+    payload = filled(says.payload, names)
+    if says.during is not None:
+        return _follow(scene, says, payload, names["service"])
+    return scene.agent.run(says.task, payload, timeout_s=says.timeout_s, diff=True)
+
+
+def _ask_program(scene: Scene, says: Says, names: Json, engine: BadEngine) -> Outcome:
+    """As a process of its own, which runs beside others."""
+    limit = [] if says.timeout_s is None else ["--timeout", str(says.timeout_s)]
     done = subprocess.run(
-        [*engine.prefix, *program(), says.task.lower().replace("_", "-"), "-"],
-        input=json.dumps(payload).encode(),
+        [*engine.prefix, *program(), says.task.lower().replace("_", "-"), "-", "--diff", *limit],
+        input=json.dumps(filled(says.payload, names)).encode(),
         env=scene.agent.environment(engine.environment),
         capture_output=True,
         timeout=ANSWERED_S,
         check=False,
     )
     assert done.stdout, done.stderr.decode()
-    return msgspec.json.decode(done.stdout, type=Outcome)
+    outcome = msgspec.json.decode(done.stdout, type=Outcome)
+    assert (done.returncode == 0) is outcome.success
+    return outcome
 
 
 def _follow(scene: Scene, says: Says, payload: Json, service: str) -> Outcome:
@@ -102,7 +110,7 @@ def _ask_peer(scene: Scene, peer: Peer, names: Json, engine: BadEngine | None) -
     done = subprocess.run(
         [*(engine.prefix if engine else ()), *(filled(word, names) for word in shlex.split(peer.command))],
         cwd=scene.stack.directory,
-        env={**os.environ, **(engine.environment if engine else {})},
+        env={**os.environ, "COMPOSE_ANSI": "never", **(engine.environment if engine else {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -114,8 +122,7 @@ def _ask_peer(scene: Scene, peer: Peer, names: Json, engine: BadEngine | None) -
 
 def _told(says: Says, outcome: Outcome, names: Json) -> str:
     code = outcome.error.code if outcome.error else None
-    assert (outcome.status, code) == (says.status, says.code), outcome
-    assert outcome.changed is says.changed
+    assert (outcome.status, code, outcome.changed) == (says.status, says.code, says.changed), outcome
     assert outcome.error is None or outcome.error.hint
     found = says.part(outcome, names)
     assert found == says.expected
@@ -129,7 +136,8 @@ def _row(case: Case, told: list[str]) -> Row:
         alike.setdefault(words, []).append(says.task)
     letsbe = "; ".join(f"{', '.join(tasks)}: {words}" for words, tasks in alike.items())
     rc = f" (exit code {case.peer.rc})" if case.peer.rc else ""
-    return Row(case.name, letsbe, f"{case.peer.command}: {case.peer.shown or case.peer.says}{rc}")
+    peer = case.peer.shown or re.sub(r"\\(.)", r"\1", case.peer.says)
+    return Row(case.name, letsbe, f"{case.peer.command}: {peer}{rc}")
 
 
 def _require_no_secrets(scene: Scene, outcome: Outcome) -> None:
@@ -140,20 +148,6 @@ def _require_no_secrets(scene: Scene, outcome: Outcome) -> None:
             places[path.name] = path.read_bytes()
     for kind, secret in scene.secrets.items():
         assert not [place for place, text in places.items() if secret.encode() in text], (outcome.type, kind)
-
-
-def filled(value: Any, names: Json) -> Any:
-    """A payload or word with its placeholders replaced; one that stands alone keeps its value's type."""
-    if isinstance(value, dict):
-        return {key: filled(one, names) for key, one in value.items()}
-    if isinstance(value, list):
-        return [filled(one, names) for one in value]
-    if isinstance(value, str):
-        for name, one in names.items():
-            if value == f"{{{name}}}":
-                return one
-            value = value.replace(f"{{{name}}}", str(one))
-    return value
 
 
 def shown(found: Any) -> str:

@@ -63,3 +63,38 @@ def probes(**problems: Any) -> Says:
         return {one["name"]: one["problem"] for one in outcome.data["programs"] if one["name"] in problems}
 
     return Says("ECHO", {"probe": True}, part, problems)
+
+
+def reloads(
+    action: str | None,
+    code: str | None = None,
+    *,
+    pull: str = "never",
+    status: str = "",
+    timeout_s: float | None = None,
+    **also: Any,
+) -> Says:
+    """DOCKER_RELOAD: what it did to the service; ``payload`` and parts of the data go into ``also``."""
+    payload = {"stack": "{dir}", "stable_s": 1, "wait_timeout_s": 30, "pull": pull, **also.pop("payload", {})}
+    changed = also.pop("changed", action not in (None, "none"))
+
+    def part(outcome: Outcome, names: Json) -> Any:
+        actions = [one["action"] for one in outcome.data.get("services", []) if one["name"] == names["service"]]
+        told = {key: outcome.data.get(key) for key in also.keys() - {"message"}}
+        if "message" in also:
+            told["message"] = outcome.error.message if outcome.error else None
+        return {"action": actions[0] if actions else None, **told}
+
+    expected = {"action": action, **also}
+    wanted = status or ("failed" if code else "succeeded")
+    return Says("DOCKER_RELOAD", payload, part, expected, wanted, code, changed, timeout_s)
+
+
+def composes(*steps: Json, expected: list[str]) -> Says:
+    """COMPOSITE: what became of its steps, the last of which fails."""
+
+    def part(outcome: Outcome, names: Json) -> Any:
+        return [one["state"] for one in outcome.data["steps"]]
+
+    named = [{"id": f"step{number}", **step} for number, step in enumerate(steps)]
+    return Says("COMPOSITE", {"steps": named}, part, expected, "failed", "step_failed")

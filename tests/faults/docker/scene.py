@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from docker.api.client import APIClient
 
 from tests.agents import Agent, tree
-from tests.engine import IMAGE, running
-from tests.faults.docker.case import Case, Json
+from tests.engine import IMAGE, docker, running
+from tests.faults.docker.case import Case, Json, filled
+from tests.faults.docker.registry_proxy import RegistryProxy
+from tests.registry import Registry
 
 #: What a fault may take to show, in seconds: a limit for broken machines, never waited for.
 SHOWS_S = 60
@@ -30,26 +33,46 @@ x-base: &base
 class Scene:
     """An agent whose root holds a stack with one service for each of some cases."""
 
-    def __init__(self, base: Path, cases: Sequence[Case]) -> None:
+    def __init__(self, base: Path, cases: Sequence[Case], registry: Registry) -> None:
         self.agent = Agent(base)
         self.cases = {case.name: case for case in cases}
         self.secrets = {kind: f"S3cret-{kind}-{uuid.uuid4().hex[:12]}" for kind in ("interpolated", "file", "inline")}
+        self.registry = registry
+        #: Stands before the registry of a case that has an image.
+        self.proxy: RegistryProxy | None = None
         self.client = APIClient(version="auto")
+        #: The image that each service with one of its own was made from.
+        self.first_images: dict[str, str] = {}
+        #: What is taken away when the scene ends, after the stack.
+        self.ends = ExitStack()
+        self._given: Json = {"secret": self.secrets["file"], "unique": f"lt{uuid.uuid4().hex[:10]}"}
 
     @contextmanager
     def played(self) -> Iterator[Scene]:
         """The stack is up, and every fault shows."""
-        own = [one for case in self.cases.values() for one in case.files.items()]
-        files = {name: content.replace("{secret}", self.secrets["file"]) for name, content in own}
-        files[".env"] = f"DB_PASSWORD={self.secrets['interpolated']}\n"
-        files["secrets.env"] = f"API_TOKEN={self.secrets['file']}\n"
-        before = self._compose({name: case.service for name, case in self.cases.items()})
-        try:
+        with self.ends:
+            self.ends.callback(self.client.close)
+            self._prepare()
+            own = [one for case in self.cases.values() for one in case.files.items()]
+            files = {name: filled(content, self._given) for name, content in own}
+            files[".env"] = f"DB_PASSWORD={self.secrets['interpolated']}\n"
+            files["secrets.env"] = f"API_TOKEN={self.secrets['file']}\n"
+            before = self._compose({name: case.service for name, case in self.cases.items()})
             with running(self.agent.root / "stack", before, files) as self.stack:
+                self.first_images = {
+                    name: self.inspect(name)["Image"] for name, case in self.cases.items() if case.image
+                }
                 self._break()
                 yield self
-        finally:
-            self.client.close()
+
+    def _prepare(self) -> None:
+        taken = self.ends.enter_context(socket.create_server(("127.0.0.1", 0)))
+        self._given["taken"] = str(taken.getsockname()[1])
+        for lines in (case.image for case in self.cases.values() if case.image is not None):
+            self.proxy = self.ends.enter_context(RegistryProxy(self.registry.port))
+            self._given["image"] = f"{self.proxy.address}/{self.registry.repository().rpartition('/')[2]}:1"
+            self.ends.callback(docker, "image", "rm", "--force", self._given["image"], check=False)
+            self.registry.push(self._given["image"], *lines)
 
     def _break(self) -> None:
         later = {name: case.service if case.later == "same" else case.later for name, case in self.cases.items()}
@@ -66,11 +89,13 @@ class Scene:
         self.stack.write("compose.yaml", f"name: {self.stack.name}\n{self._compose(services)}")
 
     def _compose(self, services: dict[str, str]) -> str:
-        rows = [f"  {name}: {{<<: *base{', ' if text else ''}{text}}}" for name, text in services.items()]
+        some = services or {"another": ""}  # a stack without services is none
+        rows = [f"  {name}: {{<<: *base{', ' if text else ''}{text}}}" for name, text in some.items()]
         for kind in ("volumes", "networks"):
             named = [one for case in self.cases.values() for one in getattr(case, kind)]
             rows.append(f"{kind}: {{{', '.join(f'{one}: {{}}' for one in named)}}}")
-        return BASE.replace("INLINE", self.secrets["inline"]) + "\n".join(["services:", *rows]) + "\n"
+        text = "\n".join([BASE.replace("INLINE", self.secrets["inline"]), "services:", *rows, ""])
+        return str(filled(text, self._given))
 
     def wait(self, service: str, until: Callable[[Json], bool]) -> None:
         """Until something is true of a service's container."""
@@ -87,7 +112,7 @@ class Scene:
     def names(self, service: str) -> Json:
         """What stands for the placeholders of a case."""
         container = self.stack.container(service)
-        names = {"project": self.stack.name, "dir": str(self.stack.directory), "service": service}
+        names = {"project": self.stack.name, "dir": str(self.stack.directory), "service": service, **self._given}
         found = self.client.containers(all=True, filters={"name": [f"^/{container}$"]})
         ports = [port["PublicPort"] for one in found for port in one["Ports"] if "PublicPort" in port]
         return {**names, "container": container, **({"port": ports[0]} if ports else {})}
@@ -101,7 +126,7 @@ class Scene:
             "containers": {one["Id"]: _settled(one) for one in found},
             "networks": sorted(one["Id"] for one in self.client.networks(filters=mine)),
             "volumes": sorted(one["Name"] for one in self.client.volumes(filters=mine)["Volumes"] or []),
-            "images": {tag: image for tag, image in tags.items() if tag == IMAGE or self.stack.name in tag},
+            "images": {tag: image for tag, image in tags.items() if tag in (IMAGE, self._given.get("image"))},
             "files": tree(self.agent.root),
         }
 

@@ -49,7 +49,7 @@ CASES = [
         "no-docker-program",
         engine=without_docker,
         says=(tails(), probes(docker="docker is not installed", compose="docker is not installed")),
-        peer=Peer("docker compose ps", "ermission denied", rc=126),
+        peer=Peer("docker compose ps", "[Pp]ermission denied", rc=126, shown="permission denied"),
     ),
     Case(
         "no-compose",

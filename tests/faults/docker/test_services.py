@@ -10,7 +10,7 @@ from tests.faults.docker.case import AtLeast, Case, Has, Peer
 from tests.faults.docker.faults import by_hand, flapped, health, restarted, status
 from tests.faults.docker.says import discovers
 
-UP_WAIT = "docker compose --ansi never up -d --no-recreate --wait {service}"
+UP_WAIT = "docker compose up -d --no-recreate --wait {service}"
 CONNECT = "bash -c '</dev/tcp/127.0.0.1/{port}'"
 
 
