@@ -123,8 +123,8 @@ def filled(value: Any, names: Json) -> Any:
     """A payload or word with its placeholders replaced; one that stands alone keeps its value's type."""
     if isinstance(value, dict):
         return {key: filled(one, names) for key, one in value.items()}
-    if isinstance(value, list):
-        return [filled(one, names) for one in value]
+    if isinstance(value, list | tuple):
+        return type(value)(filled(one, names) for one in value)
     if isinstance(value, str):
         for name, one in names.items():
             if value == f"{{{name}}}":

@@ -48,7 +48,9 @@ def health(wanted: str) -> Sign:
 
 
 def flapped(found: Json) -> bool:
-    return {one["ExitCode"] for one in found["State"]["Health"]["Log"] or []} == {0, 1}
+    """Well, and not well again, after it had been well."""
+    codes = [one["ExitCode"] for one in found["State"]["Health"]["Log"] or []]
+    return 0 in codes and 1 in codes[codes.index(0) :]
 
 
 def restarted(times: int) -> Sign:

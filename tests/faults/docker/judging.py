@@ -125,7 +125,7 @@ def _told(says: Says, outcome: Outcome, names: Json) -> str:
     assert (outcome.status, code, outcome.changed) == (says.status, says.code, says.changed), outcome
     assert outcome.error is None or outcome.error.hint
     found = says.part(outcome, names)
-    assert found == says.expected
+    assert found == filled(says.expected, names)
     return code or shown(found)
 
 

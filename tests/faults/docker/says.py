@@ -98,3 +98,43 @@ def composes(*steps: Json, expected: list[str]) -> Says:
 
     named = [{"id": f"step{number}", **step} for number, step in enumerate(steps)]
     return Says("COMPOSITE", {"steps": named}, part, expected, "failed", "step_failed")
+
+
+def judges(verdict: str, **wrong: Any) -> Says:
+    """HEALTHCHECK of the service alone: the verdict, and what is said of some kinds; nothing else is wrong when ok."""
+
+    def part(outcome: Outcome, names: Json) -> Any:
+        told = {one["kind"]: one["message"] for one in outcome.data["checks"] if one["status"] != "ok"}
+        return {"status": outcome.data["status"], **{kind: told.get(kind) for kind in wrong or told}}
+
+    payload = {"stack": "{project}", "services": ["{service}"]}
+    fate = ("failed", "unhealthy") if verdict == "fail" else ("succeeded", None)
+    return Says("HEALTHCHECK", payload, part, {"status": verdict, **wrong}, *fate)
+
+
+def compares(*drift: tuple[str, Any, Any], where: str = "running") -> Says:
+    """STACK_HEALTH: in which list the service is, and in which fields it differs: declared, actual."""
+
+    def part(outcome: Outcome, names: Json) -> Any:
+        kinds = ("running", "done", "missing", "stopped", "paused", "orphans", "images_outdated")
+        mine = (names["service"], names["container"])
+        lists = {kind: [_name(one) for one in outcome.data[kind]] for kind in kinds}
+        return {
+            "where": " ".join(kind for kind, found in lists.items() if any(name in mine for name in found)),
+            "drift": [_differs(one) for one in outcome.data["drift"] if one["service"] == names["service"]],
+        }
+
+    return Says("STACK_HEALTH", {"stack": "{project}"}, part, {"where": where, "drift": list(drift)})
+
+
+def _name(listed: Any) -> Any:
+    return listed if isinstance(listed, str) else listed["service"]
+
+
+def _differs(drift: Json) -> tuple[str, Any, Any]:
+    return drift["field"], drift["declared"], drift["actual"]
+
+
+def resources(by: str = "{project}", **lists: Any) -> Says:
+    """STACK_HEALTH of the stack named like this: some of its lists."""
+    return Says("STACK_HEALTH", {"stack": by}, lambda outcome, names: {key: outcome.data[key] for key in lists}, lists)

@@ -57,13 +57,13 @@ class Scene:
             files = {name: filled(content, self._given) for name, content in own}
             files[".env"] = f"DB_PASSWORD={self.secrets['interpolated']}\n"
             files["secrets.env"] = f"API_TOKEN={self.secrets['file']}\n"
-            before = self._compose({name: case.service for name, case in self.cases.items()})
-            with running(self.agent.root / "stack", before, files) as self.stack:
-                self.first_images = {
-                    name: self.inspect(name)["Image"] for name, case in self.cases.items() if case.image
-                }
-                self._break()
-                yield self
+            services = {name: case.service for name, case in self.cases.items()}
+            with running(self.agent.root / "stack", self._compose(services), files) as self.stack:
+                try:
+                    self._break()
+                    yield self
+                finally:
+                    self.declare(services)  # so that compose can take it down
 
     def _prepare(self) -> None:
         taken = self.ends.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -75,6 +75,7 @@ class Scene:
             self.registry.push(self._given["image"], *lines)
 
     def _break(self) -> None:
+        self.first_images = {name: self.inspect(name)["Image"] for name, case in self.cases.items() if case.image}
         later = {name: case.service if case.later == "same" else case.later for name, case in self.cases.items()}
         self.declare({name: text for name, text in later.items() if text is not None})
         for name, case in self.cases.items():
@@ -84,9 +85,9 @@ class Scene:
             if case.until is not None:
                 self.wait(name, case.until)
 
-    def declare(self, services: dict[str, str]) -> None:
-        """Write the compose file anew, with these services."""
-        self.stack.write("compose.yaml", f"name: {self.stack.name}\n{self._compose(services)}")
+    def declare(self, services: dict[str, str], project: str | None = None) -> None:
+        """Write the compose file anew, with these services, and perhaps another project's name."""
+        self.stack.write("compose.yaml", f"name: {project or self.stack.name}\n{self._compose(services)}")
 
     def _compose(self, services: dict[str, str]) -> str:
         some = services or {"another": ""}  # a stack without services is none
