@@ -69,6 +69,7 @@ class LogScan:
         try:
             stream = opened(self._context.host, source, Position(), self._window, follow=False)
             for record in new_records(stream, Position()):
+                self._context.host.deadline.check()
                 lines += 1
                 hits += self._take(record, groups)
         except LetsbeError as error:

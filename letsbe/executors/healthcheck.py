@@ -130,8 +130,9 @@ class _Look:
         self._host = context.host
         self._only_ports = bool(payload.ports) and payload.stack is None and not payload.containers
         self._whole_host = not (payload.ports or payload.stack or payload.containers)
-        targets = self._host.probe_targets
-        self._addresses = {host: targets.checked(host) for host in dict.fromkeys(one.host for one in payload.ports)}
+        hosts = list(dict.fromkeys(one.host for one in payload.ports))
+        checked = _side_by_side(self._host.probe_targets.checked, hosts, PARALLEL)
+        self._addresses = dict(zip(hosts, checked, strict=True))
         self.found: list[Json] = []
         self.warnings: list[str] = []
 
@@ -233,8 +234,11 @@ def _side_by_side(function: Callable[[T], R], items: Iterable[T], most: int) -> 
         return [function(one) for one in wanted]
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(min(most, len(wanted)), "health") as pool:
+    pool = ThreadPoolExecutor(min(most, len(wanted)), "health")
+    try:
         return list(pool.map(function, wanted))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _require_consistent(payload: Payload) -> None:
