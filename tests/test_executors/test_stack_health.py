@@ -81,10 +81,10 @@ services:
   target: {<<: *base, networks: [back], restart: unless-stopped}
   stopped: *base
   paused: *base
-  removed: *base
+  removed: {<<: *base, volumes: ["own:/own"], networks: [lonely]}
   orphaned: *base
-networks: {back: {ipam: {config: [{subnet: {subnet}.0/24}]}}}
-volumes: {data: , extra: {name: "{project}-named"}}
+networks: {back: {ipam: {config: [{subnet: {subnet}.0/24}]}}, lonely: }
+volumes: {data: , own: , extra: {name: "{project}-named"}}
 configs: {conf: {file: ./conf}}
 secrets: {token: {file: ./token}}
 """
@@ -177,99 +177,248 @@ def test_an_untouched_stack_has_no_drift(shop: Shop) -> None:
     assert shop.health(deep=False)["verdict"] == "ok"
 
 
+#: File, text in it, text instead, and the fields that differ then.
+Edit = tuple[str, str, str, set[tuple[str, str]]]
+EDITS: list[Edit] = [
+    ("compose.yaml", "a.label=one", "a.label=two", {("web", "labels.a.label")}),
+    ("compose.yaml", '"b.label=x=y"', '"new.label=1"', {("web", "labels.b.label"), ("web", "labels.new.label")}),
+    ("compose.yaml", "PLAIN: one", "PLAIN: two", {("web", "environment.PLAIN")}),
+    ("compose.yaml", "PLAIN: one, ", "", {("web", "environment.PLAIN")}),
+    ("app.env", "with #", "without #", {("web", "environment.APP_MODE")}),
+    ("app.env", f"{SECRET}-2", f"{SECRET}-3", {("web", "environment.APP_TOKEN")}),
+    (".env", "FROM_ENV=here", "FROM_ENV=there", {("web", "environment.DOLLARS")}),
+    ("compose.override.yaml", "added", "other", {("web", "labels.c.label")}),
+    ("base.yaml", "sleep 1000", "sleep 999", {("extended", "command")}),
+    ("compose.yaml", "sh -c, command", "sh -ec, command", {("script", "entrypoint")}),
+    ("compose.yaml", "127.0.0.1::80", "127.0.0.2::80", {("web", "ports.80/tcp")}),
+    ("compose.yaml", '"127.0.0.1::80", ', "", {("web", "ports.80/tcp"), ("web", "expose.80/tcp")}),
+    (
+        "compose.yaml",
+        "target: 53,",
+        "target: 54,",
+        {("web", f"{kind}.{port}/udp") for kind in ("ports", "expose") for port in (53, 54)},
+    ),
+    ("compose.yaml", "3000-3002", "3000-3003", {("web", "expose.3003/tcp")}),
+    ("compose.yaml", "site.conf:ro", "site.conf", {("web", "mounts./etc/site.conf")}),
+    ("compose.yaml", "data:/data", "extra:/data", {("web", "mounts./data"), ("sidecar", "mounts./data")}),
+    ("compose.yaml", "      - /anonymous\n", "", {("web", "mounts./anonymous"), ("sidecar", "mounts./anonymous")}),
+    (
+        "compose.yaml",
+        "target: /etc/other",
+        "target: /etc/moved",
+        {(name, f"mounts./etc/{path}") for name in ("web", "sidecar") for path in ("moved", "other")},
+    ),
+    ("compose.yaml", "/tmp:size=1m", "/tmp:size=2m", {("limits", "tmpfs./tmp")}),
+    ("compose.yaml", "aliases: [www, shop]", "aliases: [www]", {("web", "networks.{project}_back.aliases.shop")}),
+    ("compose.yaml", f"{SUBNET}.10", f"{SUBNET}.11", {("web", "networks.{project}_back.ipv4_address")}),
+    (
+        "compose.yaml",
+        f"{SUBNET}.10}}, default: }}",
+        f"{SUBNET}.10}}}}",
+        {("web", "networks.{project}_default"), ("web", "networks.{project}_default.aliases.web")},
+    ),
+    ("compose.yaml", "on-failure:3", "on-failure:4", {("web", "restart")}),
+    ("compose.yaml", "max_attempts: 2", "max_attempts: 3", {("replicas", "restart")}),
+    ("compose.yaml", "memory: 50m", "memory: 51m", {("limits", "memory")}),
+    ("compose.yaml", 'cpus: "0.50"', 'cpus: "0.75"', {("limits", "cpus")}),
+    ("compose.yaml", "pids: 33", "pids: 34", {("limits", "pids")}),
+    ("compose.yaml", "memory: 20M", "memory: 21M", {("limits", "memory_reservation")}),
+    ("compose.yaml", "mem_limit: 30m", "mem_limit: 40m", {("old-limits", "memory")}),
+    ("compose.yaml", "memswap_limit: 60m", "memswap_limit: 70m", {("old-limits", "memory_swap")}),
+    ("compose.yaml", 'user: "5:5"', 'user: "5:6"', {("limits", "user")}),
+    ("compose.yaml", "cap_drop: [NET_RAW]", "cap_drop: [CAP_NET_RAW, MKNOD]", {("limits", "cap_drop.MKNOD")}),
+    ("compose.yaml", "hard: 200", "hard: 300", {("limits", "ulimits.nofile")}),
+    ("compose.yaml", "somaxconn: 1024", "somaxconn: 1025", {("limits", "sysctls.net.core.somaxconn")}),
+    ("compose.yaml", "init: true", "init: false", {("limits", "init")}),
+    ("compose.yaml", "read_only: true", "read_only: false", {("limits", "read_only")}),
+    ("compose.yaml", "    tty: true\n", "", {("limits", "tty")}),
+    ("compose.yaml", "working_dir: /tmp", "working_dir: /", {("limits", "working_dir")}),
+    ("compose.yaml", "hostname: named", "hostname: other", {("limits", "hostname")}),
+    (
+        "compose.yaml",
+        "one:192.0.2.1",
+        "one:192.0.2.2",
+        {("limits", f"extra_hosts.one=192.0.2.{n}") for n in (1, 2)},
+    ),
+    ("compose.yaml", "dns: 192.0.2.53", "dns: [192.0.2.53, 192.0.2.54]", {("limits", "dns")}),
+    ("compose.yaml", "SIGINT", "SIGTERM", {("limits", "stop_signal")}),
+    (
+        "compose.yaml",
+        "no-new-privileges:true",
+        "apparmor=x",
+        {("limits", f"security_opt.{one}") for one in ("apparmor=x", "no-new-privileges")},
+    ),
+    ("compose.yaml", "max-size: 1m", "max-size: 2m", {("limits", "logging.max-size")}),
+    ("compose.yaml", "shm_size: 70m", "shm_size: 71m", {("limits", "shm_size")}),
+    ("compose.yaml", "/dev/mynull:r", "/dev/mynull:rw", {("limits", "devices./dev/mynull")}),
+    ("compose.yaml", "timeout: 500ms", "timeout: 0.6s", {("web", "healthcheck.timeout")}),
+    ("compose.yaml", "exit 0", "exit 1", {("web", "healthcheck.test")}),
+    (
+        "compose.yaml",
+        "healthcheck: {disable: true}",
+        "privileged: true",
+        {("bare", "privileged"), ("bare", "healthcheck.test"), ("bare", "healthcheck.interval")},
+    ),
+    ("compose.yaml", "network_mode: none", "network_mode: host", {("apart", "network_mode")}),
+    ("compose.yaml", ', pid: "service:web"', "", {("sidecar", "pid")}),
+    ("compose.yaml", "{<<: *base, scale: 2,", "{<<: *base, scale: 1,", {("two", "scale")}),
+    ("compose.yaml", "two: {<<: *base,", 'two: {<<: *base, image: "x:9",', {("two", "image")}),
+]
+
+
+class Rounds:
+    """Edits that don't meet are made together: a look at the stack takes longer than all comparisons."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
+        self._rounds: list[list[Edit]] = []
+        self._found: dict[int, set[tuple[str, str]]] = {}
+        for edit in EDITS:
+            fits = [one for one in self._rounds if self._edited([*one, edit])]
+            fits[0].append(edit) if fits else self._rounds.append([edit])
+
+    def drift_beside(self, edit: Edit) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+        """What is found of the edit, and what nobody in its round has caused."""
+        number = next(n for n, one in enumerate(self._rounds) if edit in one)
+        if number not in self._found:
+            self._found[number] = self._look(self._rounds[number])
+        expected = set().union(*(self.fields(one) for one in self._rounds[number]))
+        return self._found[number] & self.fields(edit), self._found[number] - expected
+
+    def fields(self, edit: Edit) -> set[tuple[str, str]]:
+        return {(service, field.replace("{project}", self._shop.stack.name)) for service, field in edit[3]}
+
+    def _look(self, edits: list[Edit]) -> set[tuple[str, str]]:
+        texts = self._edited(edits)
+        assert texts
+        before = {name: (self._shop.stack.directory / name).read_text() for name in texts}
+        try:
+            for name, text in texts.items():
+                self._shop.stack.write(name, text)
+            return self._shop.drift()
+        finally:
+            for name, text in before.items():
+                self._shop.stack.write(name, text)
+
+    def _edited(self, edits: list[Edit]) -> dict[str, str] | None:
+        """The files with all edits made; None when one is in another's way."""
+        texts = {edit[0]: (self._shop.stack.directory / edit[0]).read_text() for edit in edits}
+        fields = [field for edit in edits for field in edit[3]]
+        for name, old, new, _ in edits:
+            if texts[name].count(old) != 1 or len(set(fields)) != len(fields):
+                return None
+            texts[name] = texts[name].replace(old, new)
+        return texts
+
+
+@pytest.fixture(scope="module")
+def rounds(shop: Shop) -> Rounds:
+    return Rounds(shop)
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: f"{edit[1][:30]} -> {edit[2][:30]}")
+def test_a_change_of_the_files_is_found(rounds: Rounds, edit: Edit) -> None:
+    assert rounds.drift_beside(edit) == (rounds.fields(edit), set())
+
+
+def test_a_renamed_project_is_found(shop: Shop) -> None:
+    stack = shop.stack
+    stack.write(
+        "compose.yaml", (stack.directory / "compose.yaml").read_text().replace(stack.name, f"{stack.name}-x", 1)
+    )
+    by_directory = shop.health()
+    assert [one["project"] for one in by_directory["renamed"]] == [stack.name]
+    assert stack.container("web") in by_directory["renamed"][0]["containers"]
+    assert by_directory["verdict"] == "fail"
+    assert {one["service"] for one in by_directory["missing"]} >= {"web", "two"}
+    by_name = shop.health(stack=stack.name)
+    assert by_name["verdict"] == "warn"
+    assert f"{stack.name}-x" in by_name["reasons"][-1]
+
+
+def test_an_image_whose_name_was_given_away_is_found(shop: Shop) -> None:
+    name = f"lt/{shop.stack.name}:1"
+    before = json.loads(docker("image", "inspect", name))[0]["Id"]
+    docker("tag", f"lt/{shop.stack.name}:built", name)
+    try:
+        data = shop.health()
+    finally:
+        docker("tag", before, name)
+    assert data["verdict"] == "warn"
+    assert data["drift"] == []  # the container is compared with its own image's defaults
+    outdated = {one["service"]: one for one in data["images_outdated"]}
+    assert set(outdated) == {one["service"] for one in data["declared"] if one["running"]} - {"built", "bare"} | {
+        "once"
+    }
+    assert outdated["web"]["actual"] == before != outdated["web"]["local"]
+
+
+@pytest.fixture(scope="module")
+def touched(shop: Shop) -> dict[str, Any]:
+    """What is found after all that hands do to containers; the last that is done to the stack."""
+    stack, name = shop.stack, shop.stack.container
+    docker("update", "--restart", "no", name("target"))
+    docker("network", "disconnect", f"{stack.name}_back", name("target"))
+    docker("update", "--memory", "40m", "--memory-swap", "80m", name("old-limits"))
+    docker("network", "disconnect", f"{stack.name}_default", name("two"))
+    docker("network", "connect", "--alias", "odd", f"{stack.name}_default", name("two"))
+    fresh = stack.write("site.conf.new", "two\n")
+    fresh.rename(stack.directory / "site.conf")
+    stack.write("token", "written in place\n")
+    docker("stop", "-t", "0", name("stopped"))
+    docker("pause", name("paused"))
+    docker("rm", "-f", name("removed"), name("replicas", 2))
+    docker("volume", "rm", f"{stack.name}_own")
+    docker("network", "rm", f"{stack.name}_lonely")
+    stack.write("compose.yaml", (stack.directory / "compose.yaml").read_text().replace("  orphaned: *base\n", ""))
+    return shop.health()
+
+
 @pytest.mark.parametrize(
-    ("file", "old", "new", "drift"),
+    ("list_of", "found"),
     [
-        ("compose.yaml", "a.label=one", "a.label=two", {("web", "labels.a.label")}),
-        ("compose.yaml", '"b.label=x=y"', '"new.label=1"', {("web", "labels.b.label"), ("web", "labels.new.label")}),
-        ("compose.yaml", "PLAIN: one", "PLAIN: two", {("web", "environment.PLAIN")}),
-        ("compose.yaml", "PLAIN: one, ", "", {("web", "environment.PLAIN")}),
-        ("app.env", "with #", "without #", {("web", "environment.APP_MODE")}),
-        ("app.env", f"{SECRET}-2", f"{SECRET}-3", {("web", "environment.APP_TOKEN")}),
-        (".env", "FROM_ENV=here", "FROM_ENV=there", {("web", "environment.DOLLARS")}),
-        ("compose.override.yaml", "added", "other", {("web", "labels.c.label")}),
-        ("base.yaml", "sleep 1000", "sleep 999", {("extended", "command")}),
-        ("compose.yaml", "sh -c, command", "sh -ec, command", {("script", "entrypoint")}),
-        ("compose.yaml", "127.0.0.1::80", "127.0.0.2::80", {("web", "ports.80/tcp")}),
-        ("compose.yaml", '"127.0.0.1::80", ', "", {("web", "ports.80/tcp"), ("web", "expose.80/tcp")}),
+        ("missing", [("removed", 1, 0), ("replicas", 2, 1)]),
+        ("stopped", [("stopped", "{name}-stopped-1", "exited", 137)]),
+        ("paused", "{name}-paused-1"),
+        ("orphans", [("orphaned", "{name}-orphaned-1", "running", None)]),
+        ("volumes_missing", "{name}_own"),
+        ("networks_missing", "{name}_lonely"),
         (
-            "compose.yaml",
-            "target: 53,",
-            "target: 54,",
-            {("web", f"{kind}.{port}/udp") for kind in ("ports", "expose") for port in (53, 54)},
+            "drift",
+            {
+                ("target", "restart", "unless-stopped", None),
+                ("target", "networks.{name}_back", "attached", None),
+                ("target", "networks.{name}_back.aliases.target", "target", None),
+                ("old-limits", "memory", "31457280", "41943040"),
+                ("old-limits", "memory_swap", "62914560", "83886080"),
+                ("two", "networks.{name}_default.aliases.odd", None, "odd"),
+                ("two", "networks.{name}_default.aliases.two", "two", None),
+            },
         ),
-        ("compose.yaml", "3000-3002", "3000-3003", {("web", "expose.3003/tcp")}),
-        ("compose.yaml", "site.conf:ro", "site.conf", {("web", "mounts./etc/site.conf")}),
-        ("compose.yaml", "data:/data", "extra:/data", {("web", "mounts./data"), ("sidecar", "mounts./data")}),
-        ("compose.yaml", "      - /anonymous\n", "", {("web", "mounts./anonymous"), ("sidecar", "mounts./anonymous")}),
-        (
-            "compose.yaml",
-            "target: /etc/other",
-            "target: /etc/moved",
-            {(name, f"mounts./etc/{path}") for name in ("web", "sidecar") for path in ("moved", "other")},
-        ),
-        ("compose.yaml", "/tmp:size=1m", "/tmp:size=2m", {("limits", "tmpfs./tmp")}),
-        ("compose.yaml", "aliases: [www, shop]", "aliases: [www]", {("web", "networks.{project}_back.aliases.shop")}),
-        ("compose.yaml", f"{SUBNET}.10", f"{SUBNET}.11", {("web", "networks.{project}_back.ipv4_address")}),
-        (
-            "compose.yaml",
-            f"{SUBNET}.10}}, default: }}",
-            f"{SUBNET}.10}}}}",
-            {("web", "networks.{project}_default"), ("web", "networks.{project}_default.aliases.web")},
-        ),
-        ("compose.yaml", "on-failure:3", "on-failure:4", {("web", "restart")}),
-        ("compose.yaml", "max_attempts: 2", "max_attempts: 3", {("replicas", "restart")}),
-        ("compose.yaml", "memory: 50m", "memory: 51m", {("limits", "memory")}),
-        ("compose.yaml", 'cpus: "0.50"', 'cpus: "0.75"', {("limits", "cpus")}),
-        ("compose.yaml", "pids: 33", "pids: 34", {("limits", "pids")}),
-        ("compose.yaml", "memory: 20M", "memory: 21M", {("limits", "memory_reservation")}),
-        ("compose.yaml", "mem_limit: 30m", "mem_limit: 40m", {("old-limits", "memory")}),
-        ("compose.yaml", "memswap_limit: 60m", "memswap_limit: 70m", {("old-limits", "memory_swap")}),
-        ("compose.yaml", 'user: "5:5"', 'user: "5:6"', {("limits", "user")}),
-        ("compose.yaml", "cap_drop: [NET_RAW]", "cap_drop: [CAP_NET_RAW, MKNOD]", {("limits", "cap_drop.MKNOD")}),
-        ("compose.yaml", "hard: 200", "hard: 300", {("limits", "ulimits.nofile")}),
-        ("compose.yaml", "somaxconn: 1024", "somaxconn: 1025", {("limits", "sysctls.net.core.somaxconn")}),
-        ("compose.yaml", "init: true", "init: false", {("limits", "init")}),
-        ("compose.yaml", "read_only: true", "read_only: false", {("limits", "read_only")}),
-        ("compose.yaml", "    tty: true\n", "", {("limits", "tty")}),
-        ("compose.yaml", "working_dir: /tmp", "working_dir: /", {("limits", "working_dir")}),
-        ("compose.yaml", "hostname: named", "hostname: other", {("limits", "hostname")}),
-        (
-            "compose.yaml",
-            "one:192.0.2.1",
-            "one:192.0.2.2",
-            {("limits", f"extra_hosts.one=192.0.2.{n}") for n in (1, 2)},
-        ),
-        ("compose.yaml", "dns: 192.0.2.53", "dns: [192.0.2.53, 192.0.2.54]", {("limits", "dns")}),
-        ("compose.yaml", "SIGINT", "SIGTERM", {("limits", "stop_signal")}),
-        (
-            "compose.yaml",
-            "no-new-privileges:true",
-            "apparmor=x",
-            {("limits", f"security_opt.{one}") for one in ("apparmor=x", "no-new-privileges")},
-        ),
-        ("compose.yaml", "max-size: 1m", "max-size: 2m", {("limits", "logging.max-size")}),
-        ("compose.yaml", "shm_size: 70m", "shm_size: 71m", {("limits", "shm_size")}),
-        ("compose.yaml", "/dev/mynull:r", "/dev/mynull:rw", {("limits", "devices./dev/mynull")}),
-        ("compose.yaml", "timeout: 500ms", "timeout: 0.6s", {("web", "healthcheck.timeout")}),
-        ("compose.yaml", "exit 0", "exit 1", {("web", "healthcheck.test")}),
-        (
-            "compose.yaml",
-            "healthcheck: {disable: true}",
-            "privileged: true",
-            {("bare", "privileged"), ("bare", "healthcheck.test"), ("bare", "healthcheck.interval")},
-        ),
-        ("compose.yaml", "network_mode: none", "network_mode: host", {("apart", "network_mode")}),
-        ("compose.yaml", ', pid: "service:web"', "", {("sidecar", "pid")}),
-        ("compose.yaml", "{<<: *base, scale: 2,", "{<<: *base, scale: 1,", {("two", "scale")}),
-        ("compose.yaml", "two: {<<: *base,", 'two: {<<: *base, image: "x:9",', {("two", "image")}),
     ],
-    ids=lambda value: value if isinstance(value, str) and len(value) < 30 else "",
 )
-def test_a_change_of_the_files_is_found(shop: Shop, file: str, old: str, new: str, drift: set[tuple[str, str]]) -> None:
-    path = shop.stack.directory / file
-    text = path.read_text()
-    assert text.count(old) == 1, old
-    path.write_text(text.replace(old, new))
-    assert shop.drift() == {(service, field.replace("{project}", shop.stack.name)) for service, field in drift}
-    assert shop.health()["verdict"] == "warn"
+def test_what_hands_did_is_found(shop: Shop, touched: dict[str, Any], list_of: str, found: Any) -> None:
+    wanted = json.loads(
+        json.dumps(sorted(found) if isinstance(found, set) else found).replace("{name}", shop.stack.name)
+    )
+    got = touched[list_of]
+    if list_of == "drift":
+        keys = ("service", "field", "declared", "actual")
+        got = [[one[key] for key in keys] for one in got if not one["field"].startswith("mounts.")]
+        assert sorted(got, key=str) == sorted(wanted, key=str)
+    elif isinstance(wanted, str):
+        assert got == [wanted]
+    else:
+        assert [list(one.values()) for one in got] == wanted
+
+
+def test_a_file_that_was_replaced_is_found_and_one_written_in_place_is_none(touched: dict[str, Any]) -> None:
+    mounts = {(one["service"], one["field"]): one for one in touched["drift"] if one["field"].startswith("mounts.")}
+    assert set(mounts) == {("web", "mounts./etc/site.conf")}
+    assert "replaced" in mounts["web", "mounts./etc/site.conf"]["actual"]
+
+
+def test_what_does_not_run_weighs_more_than_what_runs_otherwise(touched: dict[str, Any]) -> None:
+    assert touched["verdict"] == "fail"
+    assert touched["reasons"][0] == "removed: 0 of 1 containers are there"
+    assert touched["reasons"][-1].endswith("-orphaned-1 belongs to no declared service")
