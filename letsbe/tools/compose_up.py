@@ -1,0 +1,53 @@
+"""docker compose where it changes something: what to run for pulling, building and starting, and how it says no."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+#: What logrus, compose's own logger, puts before a line that is no error.
+_NO_ERROR = re.compile(r"time=\S+ level=(?:warning|info|debug) ")
+_STAMP = re.compile(r'^time=\S+ level=\w+ msg="?')
+
+
+def pull_argv(compose: Sequence[str], services: Iterable[str]) -> list[str]:
+    """Pull the images of services, but not of those that are built here.
+
+    ``compose`` is the program with what names the stack. Standard error gets a line for each event.
+    """
+    return [*compose, "pull", "--ignore-buildable", *services]
+
+
+def build_argv(compose: Sequence[str], services: Iterable[str]) -> list[str]:
+    """Build the images of services that have a ``build:``."""
+    return [*compose, "build", *services]
+
+
+def up_argv(
+    compose: Sequence[str], services: Iterable[str], *, recreate_all: bool = False, remove_orphans: bool = False
+) -> list[str]:
+    """Bring services up from images that are here; whatever was to be pulled or built is there by then."""
+    options = ["--detach", "--no-build", "--pull", "never"]
+    if recreate_all:
+        options.append("--force-recreate")
+    if remove_orphans:
+        options.append("--remove-orphans")
+    return [*compose, "up", *options, *services]
+
+
+def remove_argv(docker: str, containers: Iterable[str]) -> list[str]:
+    """Take containers away, whether or not they run; their named volumes stay."""
+    return [docker, "container", "rm", "--force", *containers]
+
+
+def tag_argv(docker: str, image_id: str, reference: str) -> list[str]:
+    """Let a name mean an image that is here."""
+    return [docker, "image", "tag", image_id, reference]
+
+
+def words_of(stderr: str, limit: int = 2000) -> str:
+    """What compose says of a failure: the lines that are neither progress, which it indents, nor warnings."""
+    lines = [line.rstrip() for line in stderr.splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith(" ") and not _NO_ERROR.match(line)]
+    text = "\n".join(_STAMP.sub("", line) for line in told or lines[-5:])
+    return text.removeprefix("Error response from daemon: ").removeprefix("Error: ").strip()[-limit:]
