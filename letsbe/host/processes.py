@@ -113,7 +113,7 @@ class Processes:
         started get SIGTERM, and SIGKILL ``kill_grace_s`` later; what was printed is kept, head and tail within
         ``output_bytes`` a stream, and ``watch`` gets standard error as it comes. What it leaves in the background when
         it ends by itself is ended likewise, within :data:`DRAIN_S` and :data:`LEFT_GRACE_S`. So is everything when an
-        exception comes, Ctrl-C and SIGTERM to the agent included. Raises ``program_missing`` and ``program_not_started``.
+        exception comes, Ctrl-C and SIGTERM to the agent included. Raises ``program_missing``, ``program_not_started``.
         """
         completed = Completed(argv=list(argv), skipped=self._check and changes)
         if completed.skipped:

@@ -35,7 +35,7 @@ class PullProgress:
     def feed(self, data: bytes) -> bool:
         """More output; whether anything about a layer was in it."""
         *lines, self._rest = (self._rest + data).split(b"\n")
-        return any([self._line(line.decode("utf-8", "replace").rstrip()) for line in lines])
+        return sum(self._line(line.decode("utf-8", "replace").rstrip()) for line in lines) > 0
 
     @property
     def percent(self) -> int | None:
