@@ -9,6 +9,9 @@ from collections.abc import Iterable, Sequence
 _NO_ERROR = re.compile(r"time=\S+ level=(?:warning|info|debug) ")
 _STAMP = re.compile(r'^time=\S+ level=\w+ msg="?')
 
+#: Whatever was to be pulled or built is here by then.
+_FROM_HERE = ("--no-build", "--pull", "never")
+
 
 def pull_argv(compose: Sequence[str], services: Iterable[str]) -> list[str]:
     """Pull the images of services, but not of those that are built here.
@@ -23,16 +26,23 @@ def build_argv(compose: Sequence[str], services: Iterable[str]) -> list[str]:
     return [*compose, "build", *services]
 
 
-def up_argv(
+def create_argv(
     compose: Sequence[str], services: Iterable[str], *, recreate_all: bool = False, remove_orphans: bool = False
 ) -> list[str]:
-    """Bring services up from images that are here; whatever was to be pulled or built is there by then."""
-    options = ["--detach", "--no-build", "--pull", "never"]
-    if recreate_all:
-        options.append("--force-recreate")
-    if remove_orphans:
-        options.append("--remove-orphans")
-    return [*compose, "up", *options, *services]
+    """Make the containers that are missing or differ from what is declared, and start none.
+
+    ``up`` begins with the same, but goes on to start every one-shot that has ended well once more. (``up --no-deps``
+    would keep it from that, but takes the dependencies out of what it compares, and recreates what did not change.)
+    """
+    options = [*_FROM_HERE]
+    options += ["--force-recreate"] if recreate_all else []
+    options += ["--remove-orphans"] if remove_orphans else []
+    return [*compose, "create", *options, *services]
+
+
+def up_argv(compose: Sequence[str], services: Iterable[str]) -> list[str]:
+    """Start services and what they depend on, in order."""
+    return [*compose, "up", "--detach", *_FROM_HERE, *services]
 
 
 def remove_argv(docker: str, containers: Iterable[str]) -> list[str]:

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from letsbe.tools.compose import stack_argv
 from letsbe.tools.compose_progress import PullProgress
-from letsbe.tools.compose_up import build_argv, pull_argv, remove_argv, tag_argv, up_argv, words_of
+from letsbe.tools.compose_up import (
+    build_argv,
+    create_argv,
+    pull_argv,
+    remove_argv,
+    tag_argv,
+    up_argv,
+    words_of,
+)
 
 COMPOSE = ["/usr/bin/docker", "compose"]
 
@@ -13,9 +22,15 @@ COMPOSE = ["/usr/bin/docker", "compose"]
 def test_arguments() -> None:
     assert pull_argv(COMPOSE, ["web"]) == [*COMPOSE, "pull", "--ignore-buildable", "web"]
     assert build_argv(COMPOSE, ["web"]) == [*COMPOSE, "build", "web"]
-    assert up_argv(COMPOSE, []) == [*COMPOSE, "up", "--detach", "--no-build", "--pull", "never"]
-    everything = up_argv(COMPOSE, ["web", "db"], recreate_all=True, remove_orphans=True)
+    assert up_argv(COMPOSE, ["web"]) == [*COMPOSE, "up", "--detach", "--no-build", "--pull", "never", "web"]
+    assert create_argv(COMPOSE, []) == [*COMPOSE, "create", "--no-build", "--pull", "never"]
+    everything = create_argv(COMPOSE, ["web", "db"], recreate_all=True, remove_orphans=True)
     assert everything[-4:] == ["--force-recreate", "--remove-orphans", "web", "db"]
+    named = stack_argv("docker", directory="/d", files=["/d/a.yml"], env_files=["/d/e"], project="p")
+    assert named == [
+        *("docker", "compose", "--ansi", "never", "--env-file", "/d/e", "--file", "/d/a.yml"),
+        *("--project-directory", "/d", "--project-name", "p"),
+    ]
     assert remove_argv("docker", ["a", "b"]) == ["docker", "container", "rm", "--force", "a", "b"]
     assert tag_argv("docker", "sha256:1", "app:1") == ["docker", "image", "tag", "sha256:1", "app:1"]
 
