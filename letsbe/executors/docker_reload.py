@@ -45,7 +45,7 @@ class DockerReload(BaseExecutor[Payload, Data]):
         """Look, fetch, start, wait; go back on failure."""
         stack = ReloadStack(self.context, payload.stack, payload.services)
         if self.context.check:
-            services, warnings = foreseen(stack, payload)
+            services, warnings = foreseen(self.context, stack, payload)
             data = Data(stack=stack.project, dir=stack.directory, services=services)
             changed = any(one.action != "none" for one in services)
             return ExecutionResult(data=data, changed=changed, warnings=warnings)

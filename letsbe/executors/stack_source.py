@@ -13,6 +13,7 @@ from letsbe.host.readable import Readable
 from letsbe.tools.compose_find import stacks_below
 from letsbe.tools.compose_load import read_stack
 from letsbe.tools.compose_project import Membership, is_named, membership
+from letsbe.tools.compose_stack import project_name
 from letsbe.tools.dotenv import parse
 
 Json = dict[str, Any]
@@ -29,8 +30,10 @@ class FoundStack(Struct, frozen=True, kw_only=True):
     """Where a stack is, and what compose has to be told so that it sees what ``up`` saw."""
 
     directory: str
+    #: What its files name it, whatever its containers are called.
+    calls_itself: str = ""
     #: To be given with ``--project-name``; None: as compose calls the stack by itself.
-    project: str | None
+    project: str | None = None
     #: To be given with ``--file``; empty: those that compose finds by itself.
     files: tuple[str, ...] = ()
     #: To be given with ``--env-file``; empty: the directory's ``.env``.
@@ -98,6 +101,7 @@ class StackSource:
         env_files = tuple(path for path in (made.env_files if made else ()) if self._is_there(path))
         return FoundStack(
             directory=directory,
+            calls_itself=found.project if found else project_name(directory),
             project=project,
             files=files,
             env_files=env_files,

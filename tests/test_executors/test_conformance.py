@@ -63,6 +63,12 @@ def prepared(agent: Agent, request: pytest.FixtureRequest) -> Agent:
     if "{stack}" in json.dumps(executor_class(task_type).example):
         request.getfixturevalue("stack")
         agent.configure(roots=[str(agent.root), str(STACK)])
+    if "{root}/stack" in json.dumps(executor_class(task_type).example):
+        image = request.getfixturevalue("engine")
+        (agent.root / "stack").mkdir()
+        compose = f"services: {{web: {{image: '{image}', scale: 0, env_file: app.env}}}}\n"
+        (agent.root / "stack" / "compose.yaml").write_text(compose)
+        (agent.root / "stack" / "app.env").write_text(f"DB_PASSWORD={SECRET}\n")
     (agent.root / "app.env").write_text(f"NAME=demo\nDB_PASSWORD={SECRET}\n")
     (agent.root / "notes.txt").write_text("one\ntwo\nthree\n")
     return agent

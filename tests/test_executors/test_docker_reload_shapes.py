@@ -67,6 +67,11 @@ services:
     only_web = reload(agent, stack, services=["web"])
     assert (only_web.error, only_web.changed) == (None, False)
     declare(stack, text.replace("@migration", "2"))
+    foreseen = reload(agent, stack, check=True)
+    assert {one["name"]: one["reason"] for one in foreseen.data["services"] if one["action"] != "none"} == {
+        "migrate": "differs from what is declared: command"
+    }
+    assert stack.inspect("migrate")["State"]["StartedAt"] == ran
     changed = reload(agent, stack)
     assert changed.error is None
     assert actions(changed)["migrate.1"] == "recreated"
@@ -79,9 +84,11 @@ def test_scale_orphans_and_what_was_stopped(agent: Agent, up: Up) -> None:
     assert reload(agent, stack).error is None
     stack.compose("stop", "off")
     declare(stack, f"services: {{web: {{{SLEEP}, scale: 1}}, off: {{{SLEEP}}}}}\n")
+    foreseen = reload(agent, stack, check=True)
     first = reload(agent, stack)
     assert first.error is None
     assert actions(first) == {"web.1": "none", "web.2": "removed", "old.1": "none", "off.1": "restarted"}
+    assert actions(foreseen) == actions(first)
     assert reload(agent, stack, check=True).changed is False
     second = reload(agent, stack, remove_orphans=True)
     assert actions(second) == {"web.1": "none", "old.1": "removed", "off.1": "none"}
