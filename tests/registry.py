@@ -61,10 +61,17 @@ class Registry:
         return f"{self.address}/{name}-{uuid.uuid4().hex[:8]}"
 
     def push(self, reference: str, *lines: str) -> str:
-        """Build an image from busybox and Dockerfile lines, push it, and take the local tag away; gives its id."""
+        """Build an image from busybox and Dockerfile lines and push it; gives its id.
+
+        What the reference means to the engine stays as it was: pulling is up to the test.
+        """
+        before = docker("image", "inspect", "--format", "{{.Id}}", reference, check=False).strip()
         image = self.build(reference, *lines)
         docker("push", "--quiet", reference)
-        docker("image", "rm", reference)
+        if before:
+            docker("tag", before, reference)
+        else:
+            docker("image", "rm", reference)
         return image
 
     def build(self, reference: str, *lines: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from letsbe.agent.alarm import no_alarm
 from letsbe.agent.outcomes import Request, Stopwatch
 from letsbe.errors import LetsbeError
 from letsbe.executors import executor_class
-from letsbe.executors.base import Context, Data, Payload, Step
+from letsbe.executors.base import Context, Data, Payload, PutBack, Step
 from letsbe.host.clock import Deadline
 from letsbe.protocol import Outcome
 from letsbe.tools.redaction import Redactor
@@ -120,14 +120,22 @@ class RunSteps:
         if outcome.data:  # a step that failed with nothing to tell has done nothing beyond files
             data: Data = msgspec.convert(outcome.data, step.executor.data_type, strict=False)
             problems = step.executor.undo(step.payload, data)
+        return problems + self._put_back(step=f"{self._step}.{step.id}".lstrip(".")).problems
+
+    def put_files_back(self, wanted: Callable[[str], bool]) -> PutBack:
+        """Put back the files of the run that ``wanted`` names; those of steps that are undone later count as undone."""
+        return self._put_back(wanted=wanted)
+
+    def _put_back(self, *, step: str | None = None, wanted: Callable[[str], bool] | None = None) -> PutBack:
         if self._snapshots is None or self._journal is None:
-            return problems
+            return PutBack()
         from letsbe.agent.undo import Undo
 
-        inside = f"{self._step}.{step.id}".lstrip(".")
         files = self.context.host.files.without_recorder()
-        undone = Undo(self._runner.config.state_dir, self._journal, files).put_back(self._run_id, step=inside)
-        return problems + undone.problems
+        undone = Undo(self._runner.config.state_dir, self._journal, files).put_back(
+            self._run_id, step=step, wanted=wanted
+        )
+        return PutBack(restored=undone.restored, problems=undone.problems)
 
     def progress(self, step: str, percent: int | None, message: str) -> None:
         """Progress of an executor: to the person who waits, and now and then to the journal."""

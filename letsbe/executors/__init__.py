@@ -25,6 +25,7 @@ EXECUTOR_REGISTRY: dict[str, str] = {
     "LOG_TAIL": "log_tail:LogTail",
     "SERVICE_DISCOVER": "service_discover:ServiceDiscover",
     "HEALTHCHECK": "healthcheck:Healthcheck",
+    "DOCKER_RELOAD": "docker_reload:DockerReload",
     "STACK_HEALTH": "stack_health:StackHealth",
     "COMPOSITE": "composite:Composite",
 }

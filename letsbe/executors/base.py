@@ -72,6 +72,13 @@ class Step(Struct, frozen=True, kw_only=True):
     payload: Payload
 
 
+class PutBack(Struct, kw_only=True):
+    """Files that hold again what they held before the run, and what could not be put back."""
+
+    restored: list[str] = []
+    problems: list[str] = []
+
+
 class Steps(Protocol):
     """How an executor that chains others reaches the runner: same policy, same journal row, same deadline."""
 
@@ -95,6 +102,9 @@ class Steps(Protocol):
 
     def undo(self, step: Step, outcome: Outcome) -> list[str]:
         """Put back what the step changed; returns what could not be put back, empty when all was."""
+
+    def put_files_back(self, wanted: Callable[[str], bool]) -> PutBack:
+        """Put back those files that the whole run has changed so far, earlier steps included, and ``wanted`` names."""
 
 
 class Context(Struct, kw_only=True):

@@ -12,6 +12,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from letsbe.tools.compose import stack_argv
+
 Kind = Literal["networks", "volumes", "configs", "secrets"]
 Json = dict[str, Any]
 
@@ -76,12 +78,8 @@ def config_argv(
     project: str | None = None,
 ) -> list[str]:
     """Resolve the stack of the working directory (else of ``directory``), with all profiles; prints secrets."""
-    argv = [docker, "compose", "--ansi", "never", "--profile", "*"]
-    argv += [word for path in env_files for word in ("--env-file", path)]
-    argv += [word for path in files for word in ("--file", path)]
-    argv += ["--project-directory", directory] if directory else []
-    argv += ["--project-name", project] if project else []
-    return [*argv, "config", "--format", "json"]
+    named = stack_argv(docker, directory=directory, files=files, env_files=env_files, project=project)
+    return [*named, "--profile", "*", "config", "--format", "json"]
 
 
 def parse_config(output: bytes) -> ComposeModel:
