@@ -61,6 +61,15 @@ def check(
     )
 
 
+def tell_apart(checks: list[Check]) -> None:
+    """Number the ids that stand there twice: a port that is probed in two ways, for one."""
+    seen: dict[str, int] = {}
+    for one in checks:
+        seen[one.id] = seen.get(one.id, 0) + 1
+        if seen[one.id] > 1:
+            one.id = f"{one.id} #{seen[one.id]}"
+
+
 def in_words(checks: list[Check]) -> str:
     """Counts, and what is worst."""
     counts = {status: sum(one.status == status for one in checks) for status in _WORST}

@@ -12,7 +12,7 @@ from letsbe.executors import base
 from letsbe.executors.base import BaseExecutor, ExecutionResult
 from letsbe.executors.health_logs import LogScan
 from letsbe.executors.health_look import LOOK_AGAIN_S, Look
-from letsbe.executors.health_report import Check, LogHit, Status, in_words, worst
+from letsbe.executors.health_report import Check, LogHit, Status, in_words, tell_apart, worst
 from letsbe.executors.health_request import Payload, require_consistent
 from letsbe.executors.side_by_side import side_by_side
 from letsbe.host.clock import Deadline, now
@@ -74,6 +74,7 @@ class Healthcheck(BaseExecutor[Payload, Data]):
             scan = LogScan(self.context, new_problems, payload.log_window_s, now())
             checks += [one for one in side_by_side(scan.scan, look.found, PARALLEL_LOGS) if one is not None]
             hits = scan.hits()
+        tell_apart(checks)
         checks.sort(key=lambda one: _ORDER.index(one.status))
         data = Data(status=worst(one.status for one in checks), checks=checks, log_hits=hits, summary=in_words(checks))
         error = _unhealthy(data) if data.status == "fail" else None
