@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from letsbe.executors.health_report import Check, Thresholds, check
+from letsbe.executors.health_report import Check, check
+from letsbe.executors.health_request import Thresholds
 from letsbe.tools.compose_project import container_name
 from letsbe.tools.log_time import NS, moment_ns
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
@@ -43,11 +44,11 @@ class _Group(Struct):
 
 
 class LogScan:
-    """A scan of several logs, which may be read side by side."""
+    """A scan of several logs, which may be read side by side: a pattern remembers, so each has its own."""
 
-    def __init__(self, context: Context, problems: LogProblems, window_s: int, now: float) -> None:
+    def __init__(self, context: Context, new_problems: Callable[[], LogProblems], window_s: int, now: float) -> None:
         self._context = context
-        self._problems = problems
+        self._new_problems = new_problems
         self._minutes = f"in {_in_words(window_s)}"
         self._window = Window(since_ns=int((now - window_s) * NS), tail=MAX_LINES)
         #: Of each container, since several are read at once: its service, and what was found.
@@ -65,13 +66,14 @@ class LogScan:
         )
         groups: dict[str, _Group] = {}
         self._found.append((source.service or name, groups))
+        problems = self._new_problems()
         lines = hits = 0
         try:
             stream = opened(self._context.host, source, Position(), self._window, follow=False)
             for record in new_records(stream, Position()):
                 self._context.host.deadline.check()
                 lines += 1
-                hits += self._take(record, groups)
+                hits += self._take(record, problems, groups)
         except LetsbeError as error:
             if error.code != "docker_error":
                 raise
@@ -100,12 +102,12 @@ class LogScan:
         ]
         return sorted(found, key=lambda one: (-one.count, one.service, one.template))[:MAX_TOLD]
 
-    def _take(self, record: LogRecord, groups: dict[str, _Group]) -> bool:
-        if not self._problems.has_patterns and not is_suspicious(record.text[:MAX_LOOKED_AT]):
+    def _take(self, record: LogRecord, problems: LogProblems, groups: dict[str, _Group]) -> bool:
+        if not problems.has_patterns and not is_suspicious(record.text[:MAX_LOOKED_AT]):
             return False
-        text = record.text[:MAX_LOOKED_AT].decode("utf-8", "replace")
-        shown = unmask(self._context.redactor.mask(text))
-        if not self._problems.counts(shown):
+        text = record.text[: 2 * MAX_LOOKED_AT].decode("utf-8", "replace")  # a secret at the cut is seen whole
+        shown = unmask(self._context.redactor.mask(text)[:MAX_LOOKED_AT])
+        if not problems.counts(shown):
             return False
         kind = template(shown)
         if kind not in groups and len(groups) >= MAX_TEMPLATES:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from ipaddress import ip_address
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from letsbe.executors.health_containers import health_of
-from letsbe.executors.health_report import Check, Status, Thresholds, check
+from letsbe.executors.health_report import Check, Status, check
+from letsbe.executors.health_request import PortProbe, Thresholds
 from letsbe.host import Host, probes
 from letsbe.host.net_tables import NetSocket
 from letsbe.host.probes import Answer, Question
@@ -22,33 +23,6 @@ Json = dict[str, Any]
 _BETWEEN_TRIES_S = 1.0
 _DAY_S = 86_400
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - where a published port is reached
-
-
-class PortProbe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A port to probe."""
-
-    port: Annotated[int, Meta(description="The port.", ge=1, le=65_535)]
-    host: Annotated[
-        str, Meta(description="Name or address; others than this machine's are for `probes.allow` to name.",
-                  pattern=r"^[A-Za-z0-9_.:%-]{1,253}$")
-    ] = "127.0.0.1"  # fmt: skip
-    proto: Annotated[
-        Literal["tcp", "udp"],
-        Meta(description="udp: only a refusal is noticed; a port that is silent counts as open."),
-    ] = "tcp"
-    expect: Annotated[
-        probes.Expect,
-        Meta(
-            description="tcp: takes a connection and keeps it; http, https: answers a GET; tls: shakes hands; banner:"
-            " speaks first. Certificates are not verified, only their end is looked at."
-        ),
-    ] = "tcp"
-    path: Annotated[str, Meta(description="Of HTTP: what to get.", pattern=r"^/[!-~]{0,2000}$")] = "/"
-    status: Annotated[
-        Annotated[int, Meta(ge=100, le=599)] | None,
-        Meta(description="Of HTTP: the status to expect; null: any below 400. Redirects are not followed."),
-    ] = None
-    timeout_s: Annotated[float, Meta(description="Seconds for one try.", ge=0.1, le=60)] = 5.0
 
 
 class Published(Struct, frozen=True, kw_only=True):

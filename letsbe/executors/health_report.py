@@ -1,4 +1,4 @@
-"""What HEALTHCHECK looks at and gives: thresholds, checks, groups of log lines."""
+"""What HEALTHCHECK gives: checks, and groups of log lines."""
 
 from __future__ import annotations
 
@@ -13,21 +13,6 @@ Kind = Literal[
 ]
 
 _WORST: tuple[Status, ...] = ("fail", "warn", "ok")
-
-
-class Thresholds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """From where on something is told."""
-
-    restarts: Annotated[int, Meta(description="So many restarts by the engine are too many.", ge=1, le=10_000)] = 3
-    uptime_s: Annotated[
-        int, Meta(description="A container that was restarted and runs for less is not settled.", ge=0, le=86_400)
-    ] = 60
-    disk_pct: Annotated[
-        int, Meta(description="So full a disk is a warning; half-way from there to 100 a failure.", ge=1, le=100)
-    ] = 90
-    cert_days: Annotated[
-        int, Meta(description="A certificate that ends sooner is a warning; one that ended, a failure.", ge=0, le=3_650)
-    ] = 14
 
 
 class Check(Struct, kw_only=True):
@@ -74,6 +59,15 @@ def check(
         message="" if status == "ok" else message,
         ms=ms,
     )
+
+
+def tell_apart(checks: list[Check]) -> None:
+    """Number the ids that stand there twice: a port that is probed in two ways, for one."""
+    seen: dict[str, int] = {}
+    for one in checks:
+        seen[one.id] = seen.get(one.id, 0) + 1
+        if seen[one.id] > 1:
+            one.id = f"{one.id} #{seen[one.id]}"
 
 
 def in_words(checks: list[Check]) -> str:

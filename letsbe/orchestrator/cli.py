@@ -10,7 +10,7 @@ import click
 from letsbe import __version__
 from letsbe.errors import EXIT_INTERRUPTED, EXIT_USAGE, LetsbeError
 from letsbe.orchestrator.cli_agents import agents, enrol
-from letsbe.orchestrator.cli_server import init, openapi, serve
+from letsbe.orchestrator.cli_server import init, migrate, openapi, serve
 from letsbe.orchestrator.cli_tasks import cancel, show, submit, tasks
 
 
@@ -23,7 +23,7 @@ def orchestrator() -> None:
     """
 
 
-for command in (init, serve, openapi, enrol, agents, submit, tasks, show, cancel):
+for command in (init, migrate, serve, openapi, enrol, agents, submit, tasks, show, cancel):
     orchestrator.add_command(command)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import docker
 
-from letsbe.executors import healthcheck
+from letsbe.executors import health_request, healthcheck
 from letsbe.executors.base import Context
 from letsbe.executors.service_discover import Payload, ServiceDiscover
 from letsbe.host import Host
@@ -73,8 +73,8 @@ def discover(count: int) -> None:
     ways: dict[str, Callable[[], object]] = {
         "SERVICE_DISCOVER, containers": lambda: executor.execute(Payload(include=["containers"])),
         "SERVICE_DISCOVER, all it looks at": lambda: executor.execute(Payload()),
-        "HEALTHCHECK, containers": lambda: health.execute(healthcheck.Payload(containers=ours, log_window_s=0)),
-        "HEALTHCHECK, containers and logs": lambda: health.execute(healthcheck.Payload(containers=ours)),
+        "HEALTHCHECK, containers": lambda: health.execute(health_request.Payload(containers=ours, log_window_s=0)),
+        "HEALTHCHECK, containers and logs": lambda: health.execute(health_request.Payload(containers=ours)),
         RAW: raw,
         "docker-py's `containers.list(all=True)`": lambda: client.containers.list(all=True),
         "`docker ps -a --format json`": lambda: call("docker", "ps", "-a", "--no-trunc", "--format", "{{json .}}"),

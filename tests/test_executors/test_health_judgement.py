@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from letsbe.executors.health_containers import container_checks, may_be_looping
-from letsbe.executors.health_report import Thresholds
+from letsbe.executors.health_ports import check_published, published_ports
+from letsbe.executors.health_request import Thresholds
+from letsbe.host.net_tables import NetSocket
 
 NOW = 1_800_000_000.0
 
@@ -66,3 +68,22 @@ def test_a_second_look_shows_a_loop_that_has_just_begun() -> None:
     assert (restarts.status, "started again meanwhile" in restarts.message) == ("fail", True)
     assert not may_be_looping(container(3600), Thresholds(), NOW)
     assert not may_be_looping(container(1, policy="no"), Thresholds(), NOW)
+
+
+@pytest.mark.parametrize(
+    ("inside", "status", "words"),
+    [
+        ([("udp", "0.0.0.0")], "ok", ""),
+        ([("udp", "::1"), ("udp", "::")], "ok", ""),
+        ([("udp", "127.0.0.1")], "fail", "listens on 127.0.0.1 inside"),
+        ([("tcp", "0.0.0.0")], "fail", "nothing listens on 53/udp"),
+    ],
+    ids=["everywhere", "both", "loopback", "other protocol"],
+)
+def test_a_udp_port_is_judged_by_what_waits_inside(inside: list[tuple[Any, str]], status: str, words: str) -> None:
+    ports = {"53/udp": [{"HostIp": "0.0.0.0", "HostPort": "5353"}, {"HostIp": "::", "HostPort": "5353"}]}
+    (port,) = published_ports({**container(), "NetworkSettings": {"Ports": ports}})
+    check = check_published(port, [NetSocket(proto, addr, 53, 1) for proto, addr in inside])
+    assert check.target == "web 127.0.0.1:5353->53/udp"
+    assert check.status == status
+    assert words in check.message

@@ -186,6 +186,15 @@ def test_a_probe_is_repeated(agent: Agent) -> None:
     assert len(tries) == 2
 
 
+def test_two_probes_of_a_port_are_told_apart(agent: Agent) -> None:
+    with served(answers(MOVED)) as port:
+        probe = {"port": port, "expect": "http"}
+        ports = [probe, {**probe, "status": 200}, {**probe, "status": 302}, probe]
+        checks = agent.run("HEALTHCHECK", {"ports": ports}).data["checks"]
+    target = f"probe:http://127.0.0.1:{port}/"
+    assert {one["id"]: one["status"] for one in checks} == {target: "ok", f"{target} #2": "fail", f"{target} #3": "ok"}
+
+
 def test_elsewhere_is_refused_unless_the_host_allows_it(agent: Agent) -> None:
     payload = {"ports": [{"port": 80, "host": "192.0.2.7", "timeout_s": 0.1}]}
     outcome = agent.run("HEALTHCHECK", payload)

@@ -157,6 +157,15 @@ def test_ports_are_judged_without_root_by_what_is_exchanged(
     assert of(outcome, "port", "-inward-")["status"] == "fail"
 
 
+def test_the_addresses_of_containers_may_be_probed(ward: tuple[Agent, Stack]) -> None:
+    agent, stack = ward
+    (network,) = stack.inspect("web")["NetworkSettings"]["Networks"].values()
+    for host, refused in ((network["IPAddress"], False), ("172.31.255.254", True)):
+        outcome = agent.run("HEALTHCHECK", {"ports": [{"host": host, "port": 8080, "expect": "http", "status": 404}]})
+        assert (outcome.status == "refused") == refused, outcome
+        assert refused or outcome.data["status"] == "ok", outcome.data
+
+
 def test_some_services_of_a_stack_by_its_directory(ward: tuple[Agent, Stack]) -> None:
     agent, stack = ward
     payload = {"stack": str(stack.directory), "services": ["job", "resting"], "log_window_s": 0}
