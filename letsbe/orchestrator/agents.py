@@ -58,6 +58,7 @@ def heartbeat(connection: Connection, agent_id: str, request: PollRequest, now: 
             capabilities_digest=_plain(request.capabilities_digest),
             inventory_digest=_plain(request.inventory_digest),
             outbox_depth=request.outbox_depth,
+            key_set_version=request.key_set_version,
             hold=None if request.hold is None else msgspec.to_builtins(request.hold),
         )
     )
