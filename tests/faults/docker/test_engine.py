@@ -8,16 +8,24 @@ import pytest
 
 from tests.bad_engines import compose_of, forbidden, foreign, hung, nothing, without_compose, without_docker
 from tests.faults.docker.case import Case, Has, Peer, Says
-from tests.faults.docker.says import probes, refused, tails
+from tests.faults.docker.says import judges, probes, refused, tails
 
 DISCOVER = ("SERVICE_DISCOVER", {"stacks": ["{project}"]})
 TAIL = ("LOG_TAIL", {"stack": "{project}"})
-ASKED = [DISCOVER, TAIL]
+HEALTH = ("HEALTHCHECK", {"stack": "{project}"})
+COMPARE = ("STACK_HEALTH", {"stack": "{project}"})
+RELOAD = ("DOCKER_RELOAD", {"stack": "{dir}"})
+ASKED = [DISCOVER, TAIL, HEALTH, COMPARE, RELOAD]
 
 
 def everyone(code: str, message: str) -> tuple[Says, ...]:
     """All task types that need an engine say the same."""
     return tuple(refused(task, payload, code, message) for task, payload in ASKED)
+
+
+def without_compose_refused(code: str, message: str) -> tuple[Says, ...]:
+    """Task types that need compose say so; the others work."""
+    return tuple(refused(task, payload, code, message) for task, payload in (COMPARE, RELOAD))
 
 
 CASES = [
@@ -48,19 +56,34 @@ CASES = [
     Case(
         "no-docker-program",
         engine=without_docker,
-        says=(tails(), probes(docker="docker is not installed", compose="docker is not installed")),
+        says=(
+            tails(),
+            judges("ok"),
+            *without_compose_refused("compose_missing", "no docker program"),
+            probes(docker="docker is not installed", compose="docker is not installed"),
+        ),
         peer=Peer("docker compose ps", "[Pp]ermission denied", rc=126, shown="permission denied"),
     ),
     Case(
         "no-compose",
         engine=without_compose,
-        says=(tails(), probes(docker="", compose=Has("(unknown|not a docker) command"))),
+        says=(
+            tails(),
+            judges("ok"),
+            *without_compose_refused("compose_missing", "not installed"),
+            probes(docker="", compose=Has("(unknown|not a docker) command")),
+        ),
         peer=Peer("docker compose ps", "(unknown|not a docker) command", rc=1, shown="unknown command"),
     ),
     Case(
         "compose-too-old",
         engine=compose_of("2.4.1"),
-        says=(tails(), probes(docker="", compose="older than 2.20")),
+        says=(
+            tails(),
+            judges("ok"),
+            *without_compose_refused("compose_too_old", r"2\.4\.1 is older than 2\.20"),
+            probes(docker="", compose="older than 2.20"),
+        ),
         peer=Peer("docker compose ps --services", "compose-too-old"),
     ),
 ]
