@@ -74,8 +74,8 @@ def _drift(drift: list[dict[str, Any]]) -> Table:
     for one in drift:
         name = one["container"] or one["service"]
         table.add_row(
-            printable(name if name != before else ""),
-            printable(one["field"]),
+            Text(printable(name if name != before else "")),
+            Text(printable(one["field"])),  # as it is: text in brackets would be markup
             Text(_value(one["declared"]), "green"),
             Text(_value(one["actual"]), "red"),
         )

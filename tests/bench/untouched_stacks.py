@@ -77,6 +77,8 @@ def override(model: dict[str, Any], directory: Path) -> str:
         lines += [f"  {key}:", f"    image: {IMAGE}", "    build: !reset null", "    platform: !reset null"]
         lines += ["    runtime: !reset null", "    entrypoint: !reset null", '    command: [sleep, "1000"]']
         lines += [f"    container_name: {name}-{key}"] if "container_name" in service else []
+        if service.get("user") and not service["user"][0].isdigit():
+            lines.append('    user: "5:5"')
         if ports := service.get("ports"):
             lines.append("    ports: !override")
             for one in ports:
