@@ -14,6 +14,7 @@ DRAWINGS = {
     "LOG_TAIL": "draw_logs",
     "HEALTHCHECK": "draw_health",
     "DOCKER_RELOAD": "draw_reload",
+    "STACK_HEALTH": "draw_stack_health",
 }
 
 

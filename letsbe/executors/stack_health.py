@@ -108,8 +108,8 @@ class StackHealth(BaseExecutor[Payload, Data]):
         stack = source.find(payload.stack)
         model = declared(self.context, stack)
         data = Data(project=model.project, dir=stack.directory)
-        members = [one for one in stack.members if not one.stack.one_off]
-        inspected = source.inspect([one for one in members if one.stack.project == model.project])
+        members = [one for one in stack.members if not one.stack.one_off and one.stack.project == model.project]
+        inspected = source.inspect(members)
         containers = [(found, member) for found in inspected if (member := _member(found)) is not None]
         _sort(containers, model, stack, data)
         _renamed(stack, model, data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec import Struct
@@ -24,6 +25,11 @@ class Member(Struct, frozen=True, kw_only=True):
 
     stack: Membership
     listed: Json
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return str(self.listed["Id"])
 
 
 class FoundStack(Struct, frozen=True, kw_only=True):
@@ -66,12 +72,10 @@ class StackSource:
                 found.append(Member(stack=stack, listed=listed))
         return found
 
-    def inspect(self, members: list[Member]) -> list[Json]:
+    def inspect(self, members: Iterable[Member]) -> list[Json]:
         """Containers in full; their secrets are met."""
-        found = self._host.engine.inspect(member.listed["Id"] for member in members)
+        found = self._host.engine.inspect(one.id for one in members)
         stack_secrets.meet_in_containers(self._context, found)
-        for directory in {member.stack.directory for member in members if member.stack.directory}:
-            stack_secrets.meet_in_directory(self._context, directory)
         return found
 
     def find(self, name: str) -> FoundStack:
