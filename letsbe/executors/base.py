@@ -138,7 +138,7 @@ class BaseExecutor(Generic[P, D]):
     #: The field of the payload that asks to be shown what comes while the run goes on; by hand only.
     live: ClassVar[str] = ""
     #: One payload that works on the conformance suite's throw-away root (``{root}`` is replaced, ``{container}`` by
-    #: the name of a running container, ``{stack}`` by the directory of a stack that is up).
+    #: the name of a running container, ``{stack}`` by the directory of a stack that is up; ``{root}/stack`` is a stack).
     example: ClassVar[dict[str, Any]]
 
     payload_type: ClassVar[_PayloadClass]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import Any
 
 from letsbe.tools.compose_model import ComposeModel, DeclaredService, Kind
@@ -33,7 +34,7 @@ def takes_from_outside(service: DeclaredService) -> bool:
 
 def bound_files(service: DeclaredService, model: ComposeModel) -> dict[str, str]:
     """Where the service has what of the host: target -> source."""
-    found = {one["target"]: one["source"] for one in _volumes(service) if one.get("type") == "bind"}
+    found = {_clean(one["target"]): _clean(one["source"]) for one in _volumes(service) if one.get("type") == "bind"}
     kinds: tuple[Kind, ...] = ("configs", "secrets")
     for kind in kinds:
         found.update(_files(kind, service, model))
@@ -50,7 +51,7 @@ def _own(service: DeclaredService, model: ComposeModel) -> Fields:
     fields: Fields = {}
     volumes = model.of_kind("volumes")
     for one in _volumes(service):
-        kind, source, target = one.get("type", "volume"), one.get("source") or "", _clean(one["target"])
+        kind, source, target = one.get("type", "volume"), _clean(one.get("source") or ""), _clean(one["target"])
         if kind == "volume" and source in volumes:
             source = volumes[source].name
         fields[f"mounts.{target}"] = mount(
@@ -86,4 +87,5 @@ def _files(kind: Kind, service: DeclaredService, model: ComposeModel) -> Json:
 
 
 def _clean(path: str) -> str:
-    return path.rstrip("/") or "/"
+    """As the engine has it; the name of a volume, or nothing, as it is."""
+    return posixpath.normpath(path) if path.startswith("/") else path

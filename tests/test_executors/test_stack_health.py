@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from letsbe.cli.draw_stack_health import draw
 from tests.agents import Agent, tree
 from tests.engine import IMAGE, Stack, docker
 
@@ -30,7 +33,7 @@ services:
       - data:/data
       - ./site.conf:/etc/site.conf:ro
       - /anonymous
-      - {type: bind, source: ./site, target: /site/}
+      - {type: bind, source: ./site/, target: /site/}
     configs: [conf, {source: conf, target: /etc/other}]
     secrets: [token, {source: token, target: named, mode: 0400}]
     networks: {back: {aliases: [www, shop], ipv4_address: {subnet}.10}, default: }
@@ -72,7 +75,12 @@ services:
   apart: {<<: *base, network_mode: none, entrypoint: ["/bin/busybox", sleep], command: "1000"}
   script: {<<: *base, entrypoint: sh -c, command: ["sleep 1000; echo 'a b' $$HOME"]}
   built: {image: "{built}", stop_grace_period: 0s, environment: {ADDED: "1"}, volumes: ["data:/declared"]}
-  bare: {image: "{built}", stop_grace_period: 0s, entrypoint: [], command: [sleep, "1000"], healthcheck: {disable: true}}
+  bare:
+    image: "{built}"
+    stop_grace_period: 0s
+    entrypoint: []
+    command: [sleep, "1000"]
+    healthcheck: {disable: true}
   extended: {extends: {file: base.yaml, service: base}, labels: {own: "1"}}
   once: {<<: *base, command: ["true"]}
   debug: {<<: *base, profiles: [debug]}
@@ -89,7 +97,9 @@ secrets: {token: {file: ./token}}
 """
 FILES = {
     "compose.override.yaml": "services: {web: {environment: {OVERRIDE: 'yes'}, labels: {c.label: added}}}\n",
-    "base.yaml": 'services: {base: {image: "${TAG}", command: sleep 1000, stop_grace_period: 0s, environment: {B: "2"}}}\n',
+    "base.yaml": """services:
+  base: {image: "${TAG}", command: sleep 1000, stop_grace_period: 0s, environment: {B: "2"}}
+""",
     ".env": f"FROM_ENV=here\nDB_PASSWORD={SECRET}\nCOMPOSE_PROFILES=debug\n",
     "app.env": f"APP_TOKEN={SECRET}-2\nAPP_MODE='with # and $dollar'\n",
     "site.conf": "one\n",
@@ -421,3 +431,15 @@ def test_what_does_not_run_weighs_more_than_what_runs_otherwise(touched: dict[st
     assert touched["verdict"] == "fail"
     assert touched["reasons"][0] == "removed: 0 of 1 containers are there"
     assert touched["reasons"][-1].endswith("-orphaned-1 belongs to no declared service")
+
+
+def test_a_person_sees_the_worst_first(touched: dict[str, Any]) -> None:
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(draw(touched))
+    text = console.export_text()
+    order = ["fail", "removed is missing", "-stopped-1 is exited with 137", "-paused-1 is paused", "volume", "network"]
+    order += ["no service declares it", "differs from what is declared", "31457280"]
+    places = [text.index(word) for word in order]
+    assert places == sorted(places)
+    assert "1 services are off by their profile" not in text
+    assert "1 service is off by its profile" in text
