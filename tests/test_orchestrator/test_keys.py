@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import ssl
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
@@ -18,8 +19,15 @@ from letsbe.orchestrator import certificates, signing
 from letsbe.orchestrator.bootstrap import initialise
 from letsbe.orchestrator.times import ago, parse_moment, parse_span
 from letsbe.protocol import Task, epoch, new_id
-from tests.orchestrator_fixture import Orchestrator
+from letsbe.signatures import key_id
+from tests.orchestrator_fixture import NewDatabase, Orchestrator
 from tests.test_orchestrator.fake_agent import registered
+
+
+@pytest.fixture(scope="session")
+def database() -> NewDatabase:
+    """SQLite: no database has a part in this."""
+    return nullcontext
 
 
 def names(home: Orchestrator) -> list[str]:
@@ -118,11 +126,11 @@ def test_an_envelope_follows_dsse() -> None:
         created_at="2026-11-23T10:00:00Z",
         expires_at="2026-11-24T10:00:00Z",
     )
-    envelope = signing.sign(task, key)
+    envelope = signing.sign(task, [key])
     body = msgspec.json.encode(task)
     signed = b"DSSEv1 32 application/vnd.letsbe.task+json %d %b" % (len(body), body)
     key.public_key().verify(base64.b64decode(envelope.signatures[0].sig), signed)
-    assert envelope.signatures[0].keyid == signing.key_id(signing.public_bytes(key))
+    assert envelope.signatures[0].keyid == key_id(signing.public_bytes(key))
     assert len(envelope.signatures[0].keyid) == 16
     assert signing.signed_task(envelope) == task
 
