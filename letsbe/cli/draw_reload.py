@@ -35,7 +35,8 @@ def draw(data: dict[str, Any]) -> RenderableType:
 
 def _services(services: list[dict[str, Any]], failed: set[str]) -> Table:
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 2))
-    for column in ("service", "", "state", "image", "why"):
+    told_why = any(one.get("reason") for one in services)
+    for column in ("service", "", "state", "image", *(["why"] if told_why else [])):
         table.add_column(column, overflow="fold")
     numbered = {one["name"] for one in services if one["number"] > 1}
     for one in sorted(services, key=lambda one: (one["name"] not in failed, one["action"] == "none", one["name"])):
@@ -44,9 +45,8 @@ def _services(services: list[dict[str, Any]], failed: set[str]) -> Table:
         action = "untouched" if one["action"] == "none" else one["action"]
         state = " ".join(filter(None, [one["state"], f"({one['health']})" if one["health"] else ""]))
         image = (one["after"] or one["before"] or {}).get("image", "")
-        table.add_row(
-            printable(name), Text(action, style), state or "gone", printable(image), printable(one.get("reason") or "")
-        )
+        why = [printable(one["reason"])] if told_why else []
+        table.add_row(printable(name), Text(action, style), state or "gone", printable(image), *why)
     return table
 
 

@@ -137,8 +137,8 @@ class BaseExecutor(Generic[P, D]):
     not_idempotent: ClassVar[str] = ""
     #: The field of the payload that asks to be shown what comes while the run goes on; by hand only.
     live: ClassVar[str] = ""
-    #: One payload that works on the conformance suite's throw-away root (``{root}`` is replaced, and ``{container}``
-    #: by the name of a running container; ``{root}/stack`` is a stack).
+    #: One payload that works on the conformance suite's throw-away root: ``{root}`` is replaced (``{root}/stack`` is a
+    #: stack), ``{container}`` by the name of a running container, ``{stack}`` by the directory of a stack that is up.
     example: ClassVar[dict[str, Any]]
 
     payload_type: ClassVar[_PayloadClass]

@@ -9,11 +9,10 @@ from letsbe.errors import LetsbeError
 from letsbe.executors import stack_secrets
 from letsbe.executors.base import Context
 from letsbe.executors.compose_changes import ComposeChanges
-from letsbe.executors.stack_config import compose_program, declared
+from letsbe.executors.stack_config import compose_argv, declared
 from letsbe.executors.stack_source import StackSource
 from letsbe.host.clock import Deadline
 from letsbe.host.readable import Readable
-from letsbe.tools.compose import stack_argv
 from letsbe.tools.compose_load import read_stack
 from letsbe.tools.compose_model import DeclaredService
 from letsbe.tools.compose_project import PROJECT_LABEL
@@ -105,11 +104,5 @@ class ReloadStack:
                 f" {self.project!r}",
                 hint="Name the stack by its project to keep it; to rename it, take it down under the old name first.",
             )
-        argv = stack_argv(
-            compose_program(self._context.host),
-            directory=self.directory if self.found.files else None,
-            files=self.found.files,
-            env_files=self.found.env_files,
-            project=self.found.project,
-        )
+        argv = compose_argv(self._context.host, self.found)
         self.changes = ComposeChanges(self._context, argv, self.directory)

@@ -12,8 +12,6 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from letsbe.tools.compose import stack_argv
-
 Kind = Literal["networks", "volumes", "configs", "secrets"]
 Json = dict[str, Any]
 
@@ -69,17 +67,9 @@ class ComposeModel(Struct, frozen=True, kw_only=True):
         return [service for service in self.services.values() if service.is_active(on)]
 
 
-def config_argv(
-    docker: str,
-    *,
-    directory: str | None = None,
-    files: Sequence[str] = (),
-    env_files: Sequence[str] = (),
-    project: str | None = None,
-) -> list[str]:
-    """Resolve the stack of the working directory (else of ``directory``), with all profiles; prints secrets."""
-    named = stack_argv(docker, directory=directory, files=files, env_files=env_files, project=project)
-    return [*named, "--profile", "*", "config", "--format", "json"]
+def config_argv(compose: Sequence[str]) -> list[str]:
+    """Resolve a stack, with all profiles; prints secrets. ``compose`` is the program with what names the stack."""
+    return [*compose, "--profile", "*", "config", "--format", "json"]
 
 
 def parse_config(output: bytes) -> ComposeModel:

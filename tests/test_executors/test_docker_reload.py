@@ -203,6 +203,17 @@ def test_what_can_not_be_pulled_changes_nothing(site: Site, fault: str) -> None:
     assert (site.ids(), site.local_image(), site.version()) == (before, old, served)
 
 
+def test_a_registry_that_is_silent_is_given_up_at_the_deadline(site: Site) -> None:
+    before, served = site.ids(), site.version()
+    site.registry.stop()
+    with socket.create_server(("127.0.0.1", site.registry.port)):
+        outcome = site.agent.run("DOCKER_RELOAD", {"stack": site.stack.name, **FAST}, timeout_s=4)
+    site.registry.start()
+    assert outcome.status == "timed_out"
+    assert not outcome.changed
+    assert (site.ids(), site.version()) == (before, served)
+
+
 def test_composite_puts_the_env_file_and_the_image_back(site: Site) -> None:
     """A reload that went well is undone when a later step fails."""
     served, env = site.version(), (site.stack.directory / ".env").read_bytes()

@@ -31,7 +31,7 @@ def up(agent: Agent, engine: str) -> Iterator[Up]:
         stack.compose("--profile", "*", "down", "-t", "0", "-v", "--remove-orphans", check=False)
 
 
-def reload(agent: Agent, stack: Stack, **payload: Any) -> Outcome:
+def reload(agent: Agent, stack: Stack, /, **payload: Any) -> Outcome:
     check = payload.pop("check", False)
     fast = {"stack": stack.name, "pull": "never", "wait_timeout_s": 15, "stable_s": 0.3}
     return agent.run("DOCKER_RELOAD", {**fast, **payload}, check=check)
@@ -137,6 +137,20 @@ def test_a_stack_that_never_ran_is_taken_away_again(agent: Agent, up: Up) -> Non
     assert outcome.error.message.startswith("not up after 0 s: broken exited with 5")
     assert outcome.data["rolled_back"] is True
     assert stack.compose("ps", "--all", "--quiet") == ""
+
+
+def test_containers_of_another_project_are_not_doubled(agent: Agent, up: Up) -> None:
+    stack = up(f"services: {{web: {{{SLEEP}}}}}\n")
+    other = ("--project-name", f"{stack.name}other")
+    try:
+        stack.compose(*other, "up", "-d")
+        outcome = reload(agent, stack, stack=str(stack.directory))
+        assert outcome.error is not None
+        assert outcome.error.code == "project_differs"
+        assert reload(agent, stack, stack=other[1]).error is None
+        assert stack.compose("ps", "--all", "--quiet") == ""
+    finally:
+        stack.compose(*other, "down", "-t", "0")
 
 
 @pytest.fixture
