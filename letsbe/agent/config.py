@@ -164,7 +164,7 @@ def parse(source: bytes, path: str) -> Config:
         config = msgspec.convert({} if document is None else document, Config)
     except msgspec.ValidationError as error:
         raise config_errors.with_line(str(error), source, path) from None
-    for check in (_check_orchestrator, _check_types, _check_roots, _check_probes):
+    for check in (_check_orchestrator, _check_types, _check_roots, _check_keys, _check_probes):
         problem = check(config)
         if problem:
             raise LetsbeError("invalid_config", f"{path}: {problem[0]}", hint=problem[1])
@@ -219,6 +219,17 @@ def _check_probes(config: Config) -> tuple[str, str] | None:
             ip_network(network)
         except ValueError as error:
             return f"probes.allow: {error}", "Write networks as 10.0.0.0/8 or fd00::/8, single addresses as 192.0.2.7."
+    return None
+
+
+def _check_keys(config: Config) -> tuple[str, str] | None:
+    for name, key in config.orchestrator.trusted_keys.items():
+        for path in key.paths or ():
+            if os.path.normpath(path) != path or not any(f"{path}/".startswith(f"{root}/") for root in config.roots):
+                return (
+                    f"orchestrator.trusted_keys.{name}.paths: {path!r} is no plain directory below a root",
+                    f"Roots are {', '.join(config.roots)}; write it without '..', '.' or a trailing '/'.",
+                )
     return None
 
 
