@@ -44,8 +44,8 @@ def _table(checks: list[dict[str, Any]]) -> Table:
     table.add_column(overflow="fold")
     for one in checks:
         mark, colour = _MARKS[one["status"]]
-        message = Text(printable(one["message"]), colour)
-        message.append(f"\nexpected: {printable(one['expected'])}", "dim")
+        expected = (f"\nexpected: {printable(one['expected'])}", "dim")
+        message = Text.assemble((printable(one["message"]), colour), expected)
         table.add_row(Text(f"  {mark}", f"bold {colour}"), one["kind"], printable(one["target"]), message)
     return table
 
