@@ -17,8 +17,8 @@ _OTHER_USER = 65534
 _PLUGIN = "/usr/libexec/docker/cli-plugins/docker-compose"
 _OTHER_COMPOSE = """#!/bin/sh
 case "$*" in
-    docker-cli-plugin-metadata) echo '{{"SchemaVersion": "0.1.0", "Vendor": "test", "Version": "{version}"}}' ;;
-    *version*) echo {version} ;;
+    docker-cli-plugin-metadata) echo '{{"SchemaVersion": "0.1.0", "Vendor": "test", "Version": "1"}}' ;;
+    *version*) {version} ;;
     *) exec {real} "$@" ;;
 esac
 """
@@ -30,6 +30,13 @@ class BadEngine:
 
     environment: dict[str, str] = field(default_factory=dict)
     prefix: tuple[str, ...] = ()
+    #: Who asks it has to wait.
+    hangs: bool = False
+
+    @property
+    def apart(self) -> bool:
+        """Whether it is to be asked by processes of their own, side by side."""
+        return self.hangs or bool(self.prefix)
 
 
 #: Makes one in a directory.
@@ -46,7 +53,7 @@ def nothing(base: Path) -> Iterator[BadEngine]:
 def hung(base: Path) -> Iterator[BadEngine]:
     """A socket that takes connections and never answers."""
     with _listening(base / "engine.sock", None) as path:
-        yield BadEngine(_at(path))
+        yield BadEngine(_at(path), hangs=True)
 
 
 @contextmanager
@@ -66,6 +73,20 @@ def forbidden(base: Path) -> Iterator[BadEngine]:
         yield BadEngine(_at(path), unprivileged)
 
 
+def _other_compose(version: str) -> Making:
+    """The compose plugin, but for what it does when it is asked for its version."""
+
+    @contextmanager
+    def making(base: Path) -> Iterator[BadEngine]:
+        real, fake = base / "real-compose", base / "compose"
+        shutil.copy(_PLUGIN, real)
+        fake.write_text(_OTHER_COMPOSE.format(version=version, real=real))
+        fake.chmod(0o755)
+        yield _covered(fake, _PLUGIN)
+
+    return making
+
+
 @contextmanager
 def without_docker(base: Path) -> Iterator[BadEngine]:
     """No docker program."""
@@ -80,16 +101,11 @@ def without_compose(base: Path) -> Iterator[BadEngine]:
 
 def compose_of(version: str) -> Making:
     """The compose plugin, but for the version that it tells."""
+    return _other_compose(f"echo {version}")
 
-    @contextmanager
-    def making(base: Path) -> Iterator[BadEngine]:
-        real, fake = base / "real-compose", base / "compose"
-        shutil.copy(_PLUGIN, real)
-        fake.write_text(_OTHER_COMPOSE.format(version=version, real=real))
-        fake.chmod(0o755)
-        yield _covered(fake, _PLUGIN)
 
-    return making
+#: A compose plugin that never answers.
+hanging_compose = _other_compose("exec sleep 1000")
 
 
 def _covered(fake: Path, *real: str) -> BadEngine:

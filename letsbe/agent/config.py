@@ -164,7 +164,7 @@ def parse(source: bytes, path: str) -> Config:
         config = msgspec.convert({} if document is None else document, Config)
     except msgspec.ValidationError as error:
         raise config_errors.with_line(str(error), source, path) from None
-    for check in (_check_orchestrator, _check_types, _check_roots, _check_probes, _check_keys):
+    for check in (_check_orchestrator, _check_types, _check_roots, _check_keys, _check_probes):
         problem = check(config)
         if problem:
             raise LetsbeError("invalid_config", f"{path}: {problem[0]}", hint=problem[1])

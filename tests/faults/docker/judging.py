@@ -11,6 +11,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 
@@ -38,10 +39,10 @@ def judge(scene: Scene, case: Case) -> Row:
         engine = stack.enter_context(case.engine(scene.agent.base)) if case.engine else None
         if case.peer.first:
             _ask_peer(scene, case.peer, names, engine)
-        before = scene.machine()
+        before = scene.machine(case.name)
         outcomes = _ask_all(scene, case, names, engine)
         told = [_told(says, outcome, names) for says, outcome in zip(case.says, outcomes, strict=True)]
-        after = scene.machine()
+        after = scene.machine(case.name)
         for kind in before.keys() - case.touches:
             assert after[kind] == before[kind], kind
         for outcome in outcomes:
@@ -54,13 +55,14 @@ def judge(scene: Scene, case: Case) -> Row:
 
 
 def _ask_all(scene: Scene, case: Case, names: Json, engine: BadEngine | None) -> list[Outcome]:
-    """Without a good engine each takes as long as letsbe waits for one: then all at once."""
-    if engine is not None:
+    """In this process unless other cases are judged beside; with an engine that hangs, all at once."""
+    if engine is not None and engine.apart:
         with ThreadPoolExecutor(len(case.says)) as pool:
             return list(pool.map(lambda says: _ask_program(scene, says, names, engine), case.says))
     if case.alone:
         return [_ask_program(scene, says, names, BadEngine()) for says in case.says]
-    return [_ask(scene, says, names) for says in case.says]
+    with patch.dict(os.environ, engine.environment if engine else {}):
+        return [_ask(scene, says, names) for says in case.says]
 
 
 def _ask(scene: Scene, says: Says, names: Json) -> Outcome:

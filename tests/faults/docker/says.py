@@ -47,13 +47,15 @@ def follows(*texts: Any, during: Callable[[Scene, str], object]) -> Says:
     return Says("LOG_TAIL", payload, _texts, list(texts), during=during)
 
 
-def refused(task: str, payload: Json, code: str, message: str) -> Says:
-    """Any task: it fails, and its error says this."""
+def refused(
+    task: str, payload: Json, code: str, message: str, *, status: str = "failed", timeout_s: float | None = None
+) -> Says:
+    """Any task: it comes to nothing, and its error says this."""
 
     def part(outcome: Outcome, names: Json) -> Any:
         return outcome.error.message if outcome.error else None
 
-    return Says(task, payload, part, Has(message), status="failed", code=code)
+    return Says(task, payload, part, Has(message), status, code, timeout_s=timeout_s)
 
 
 def probes(**problems: Any) -> Says:

@@ -118,13 +118,17 @@ class Scene:
         ports = [port["PublicPort"] for one in found for port in one["Ports"] if "PublicPort" in port]
         return {**names, "container": container, **({"port": ports[0]} if ports else {})}
 
-    def machine(self) -> Json:
-        """All of the stack that a task could touch: containers with their start, networks, volumes, images, files."""
+    def machine(self, service: str) -> Json:
+        """All of the stack that a task could touch: containers, the service's own with its start, and what they use."""
         mine = {"label": [f"com.docker.compose.project={self.stack.name}"]}
-        found = [self.client.inspect_container(one["Id"]) for one in self.client.containers(all=True, filters=mine)]
+        listed = self.client.containers(all=True, filters=mine)
+        own = [one["Id"] for one in listed if one["Labels"]["com.docker.compose.service"] == service]
         tags = {tag: one["Id"] for one in self.client.images() for tag in one["RepoTags"] or []}
         return {
-            "containers": {one["Id"]: _settled(one) for one in found},
+            "containers": (
+                sorted((one["Id"], one["Names"], one["ImageID"]) for one in listed),
+                [_settled(self.client.inspect_container(identifier)) for identifier in own],
+            ),
             "networks": sorted(one["Id"] for one in self.client.networks(filters=mine)),
             "volumes": sorted(one["Name"] for one in self.client.volumes(filters=mine)["Volumes"] or []),
             "images": {tag: image for tag, image in tags.items() if tag in (IMAGE, self._given.get("image"))},
@@ -134,6 +138,6 @@ class Scene:
 
 def _settled(container: Json) -> tuple[object, ...]:
     """What stays of a container while nobody touches it; one that crashes starts by itself."""
-    state = container["State"]
+    state, host = container["State"], container["HostConfig"]
     run = None if container["RestartCount"] else (state["Status"], state["StartedAt"])
-    return container["Name"], container["Image"], container["HostConfig"]["RestartPolicy"], run
+    return run, host["RestartPolicy"], host["Memory"], sorted(container["NetworkSettings"]["Networks"])

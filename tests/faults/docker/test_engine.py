@@ -6,7 +6,16 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.bad_engines import compose_of, forbidden, foreign, hung, nothing, without_compose, without_docker
+from tests.bad_engines import (
+    compose_of,
+    forbidden,
+    foreign,
+    hanging_compose,
+    hung,
+    nothing,
+    without_compose,
+    without_docker,
+)
 from tests.faults.docker.case import Case, Has, Peer, Says
 from tests.faults.docker.says import judges, probes, refused, tails
 
@@ -74,6 +83,16 @@ CASES = [
             probes(docker="", compose=Has("(unknown|not a docker) command")),
         ),
         peer=Peer("docker compose ps", "(unknown|not a docker) command", rc=1, shown="unknown command"),
+    ),
+    Case(
+        "compose-hangs",
+        engine=hanging_compose,
+        says=(
+            judges("ok"),
+            refused(*COMPARE, "timed_out", "deadline", status="timed_out", timeout_s=6),
+            probes(docker="", compose="no answer within 3 s"),
+        ),
+        peer=Peer("timeout 3 docker compose version", "", rc=124, shown="nothing, for ever"),
     ),
     Case(
         "compose-too-old",
