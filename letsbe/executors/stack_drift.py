@@ -115,9 +115,9 @@ class StackDrift:
         )
 
     def _shown(self, field: str, value: str | None) -> str | None:
+        if value is None:
+            return None
         kind, _, name = field.partition(".")
-        if value is None or (kind not in ("environment", "labels") and len(value) <= _MAX_SHOWN):
-            return value if value is None else self._context.redactor.text(value)
         if kind in ("environment", "labels") and is_secret(name, value):
             return REDACTED
         return self._context.redactor.text(value)[:_MAX_SHOWN]

@@ -188,9 +188,11 @@ def _renamed(stack: FoundStack, model: ComposeModel, data: Data) -> None:
 
 def _judge(data: Data, stack: FoundStack) -> None:
     wrong = [f"{one.service}: {one.actual} of {one.declared} containers are there" for one in data.missing]
+    off = {one.service for one in data.declared if not one.active}  # nobody misses what was stopped of these
     wrong += [
         f"{one.container} is {one.state}" + ("" if one.exit_code is None else f", exit code {one.exit_code}")
         for one in data.stopped
+        if one.service not in off
     ]
     wrong += [f"{name} is paused" for name in data.paused]
     wrong += [f"the volume {name} is not there" for name in data.volumes_missing]

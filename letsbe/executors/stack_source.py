@@ -130,7 +130,7 @@ class StackSource:
                 hint="Name the stack by its directory, or give one of them another name.",
             )
         if not found:
-            raise _unknown(project)
+            raise unknown_stack(project)
         return found[0]
 
     def _is_there(self, path: str) -> bool:
@@ -146,7 +146,8 @@ def _newest(members: list[Member]) -> Membership:
     return max(members, key=lambda one: one.listed.get("Created") or 0).stack
 
 
-def _unknown(name: str) -> LetsbeError:
+def unknown_stack(name: str) -> LetsbeError:
+    """``stack_not_found``: neither a container nor a compose file knows it."""
     return LetsbeError(
         "stack_not_found",
         f"no container and no compose file belongs to a stack {name!r}",
@@ -156,7 +157,7 @@ def _unknown(name: str) -> LetsbeError:
 
 def _no_file(directory: str, *, exists: bool, known: bool) -> LetsbeError:
     if not exists and not known:
-        return _unknown(directory)
+        return unknown_stack(directory)
     return LetsbeError(
         "compose_file_missing",
         f"no compose file in {directory}" + (", of which there are containers" if known else ""),
