@@ -16,6 +16,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from letsbe.agent.caller import this_caller
+from letsbe.agent.outcomes import Request
+from letsbe.agent.runner import Runner
 from letsbe.cli.draw import draw_outcome
 from letsbe.protocol import Outcome
 from tests.agents import Agent
@@ -46,8 +49,13 @@ class Site:
         self.port = port
 
     def reload(self, **payload: Any) -> Outcome:
+        """Run it; what it tells on the way stands in ``told`` afterwards."""
         check = payload.pop("check", False)
-        return self.agent.run("DOCKER_RELOAD", {"stack": str(self.stack.directory), **FAST, **payload}, check=check)
+        whole = {"stack": str(self.stack.directory), **FAST, **payload}
+        runner = Runner(self.agent.config, origin="local", caller=this_caller())
+        self.told: list[tuple[str, int | None, str]] = []
+        runner.on_progress = lambda *told: self.told.append(told)
+        return runner.run(Request(type="DOCKER_RELOAD", payload=whole, check=check))
 
     def set_tag(self, tag: str) -> None:
         self.stack.write(".env", f"TAG={tag}\nAPI_TOKEN={SECRET}-2\n")
@@ -138,7 +146,7 @@ def test_first_run_brings_it_up_and_the_second_touches_nothing(site: Site) -> No
 
 def test_a_moved_tag_is_pulled_and_only_its_service_is_recreated(site: Site) -> None:
     before = site.ids()
-    image = site.registry.push(f"{site.image}:1", *serves("two"))
+    image = site.registry.push(f"{site.image}:1", "RUN dd if=/dev/urandom of=/big bs=1M count=5", *serves("two"))
     foreseen = site.reload(check=True)
     assert not foreseen.changed
     assert any("not asked" in warning for warning in foreseen.warnings)
@@ -148,6 +156,8 @@ def test_a_moved_tag_is_pulled_and_only_its_service_is_recreated(site: Site) -> 
     assert actions(outcome) == {"job.1": "none", "web.1": "recreated"}
     assert [one["after"] for one in outcome.data["images_pulled"]] == [image]
     assert site.version() == "two"
+    assert any(step == "pull" and re.search(r"\d MB of \d", words) for step, _, words in site.told)
+    assert any(step == "wait" and "of 2 ready" in words for step, _, words in site.told)
     job = site.stack.container("job")
     assert site.ids()[job] == before[job]
 
@@ -304,6 +314,18 @@ def test_a_cancelled_reload_goes_back(site: Site) -> None:
     outcome = json.loads(output)
     assert outcome["status"] == "cancelled"
     assert outcome["data"]["rolled_back"] is True
+    assert site.version() == served
+
+
+def test_the_deadline_of_a_step_leaves_time_to_go_back(site: Site) -> None:
+    served = site.version()
+    site.registry.push(f"{site.image}:1", *CRASHES)
+    payload = {"stack": site.stack.name, "wait_timeout_s": 120, "stable_s": 1}
+    outcome = site.agent.run(
+        "COMPOSITE", {"steps": [{"id": "reload", "type": "DOCKER_RELOAD", "payload": payload, "timeout_s": 7}]}
+    )
+    assert outcome.status == "timed_out"
+    assert outcome.data["steps"][0]["outcome"]["data"]["rolled_back"] is True
     assert site.version() == served
 
 
