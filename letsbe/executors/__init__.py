@@ -26,6 +26,7 @@ EXECUTOR_REGISTRY: dict[str, str] = {
     "SERVICE_DISCOVER": "service_discover:ServiceDiscover",
     "DOCKER_RELOAD": "docker_reload:DockerReload",
     "STACK_HEALTH": "stack_health:StackHealth",
+    "HEALTHCHECK": "healthcheck:Healthcheck",
     "COMPOSITE": "composite:Composite",
 }
 
