@@ -63,15 +63,14 @@ class Registry:
     def push(self, reference: str, *lines: str) -> str:
         """Build an image from busybox and Dockerfile lines and push it; gives its id.
 
-        What the reference means to the engine stays as it was: pulling is up to the test.
+        The engine is left as it was, without the new image: pulling is up to the test.
         """
         before = docker("image", "inspect", "--format", "{{.Id}}", reference, check=False).strip()
         image = self.build(reference, *lines)
         docker("push", "--quiet", reference)
+        docker("image", "rm", "--force", image)
         if before:
             docker("tag", before, reference)
-        else:
-            docker("image", "rm", reference)
         return image
 
     def build(self, reference: str, *lines: str) -> str:

@@ -15,6 +15,7 @@ from letsbe.agent.outcomes import Request, Stopwatch
 from letsbe.errors import LetsbeError
 from letsbe.executors import executor_class
 from letsbe.executors.base import Context, Data, Payload, PutBack, Step
+from letsbe.host import Host
 from letsbe.host.clock import Deadline
 from letsbe.protocol import Outcome
 from letsbe.tools.redaction import Redactor
@@ -49,6 +50,8 @@ class RunSteps:
         self._snapshots = snapshots
         self._run_id = run_id
         self._step = ""
+        #: The machine with the deadline of each step that is under way, the innermost last.
+        self._hosts: list[Host] = []
         self._written = 0.0
         #: The locks that the run holds, and what frees those taken on the way.
         self.held: set[str] = set()
@@ -61,7 +64,8 @@ class RunSteps:
         decoded: Payload = payloads.decode_partly(payload, kind.payload_type, deferred, f"$.steps.{step_id}")
         for secret in payloads.secrets_in(decoded):
             self._redactor.meet(secret)
-        return Step(id=step_id, executor=kind(self.context), payload=decoded)
+        context = msgspec.structs.replace(self.context, host=self._host)
+        return Step(id=step_id, executor=kind(context), payload=decoded)
 
     def data_fields(self, task_type: str) -> tuple[str, ...]:
         """The names in a task type's ``data``."""
@@ -74,7 +78,7 @@ class RunSteps:
     @contextmanager
     def respite(self, seconds: float) -> Iterator[None]:
         """Another deadline and no alarm, for putting back what was done."""
-        host = self.context.host
+        host = self._host
         kept, host.deadline = host.deadline, Deadline(seconds)
         try:
             with no_alarm():
@@ -95,13 +99,14 @@ class RunSteps:
 
     def run(self, step: Step, *, timeout_s: float | None = None) -> Outcome:
         """Run a prepared step within what is left of the whole run's deadline."""
-        host = self.context.host
+        host = self._host
         wanted = timeout_s if timeout_s is not None else step.executor.timeout_s(step.payload)
         context = msgspec.structs.replace(
             self.context, host=msgspec.structs.replace(host, deadline=Deadline(host.deadline.within(wanted)))
         )
         executor = type(step.executor)(context)
         outer, self._step = self._step, f"{self._step}.{step.id}".lstrip(".")
+        self._hosts.append(context.host)
         request = Request(type=executor.type, payload=None, task_id=self._request.task_id, check=self._request.check)
         try:
             self._enter(self._step)
@@ -112,6 +117,7 @@ class RunSteps:
             return Stopwatch().outcome(request, self._redactor, error=error)
         finally:
             self._step = outer
+            self._hosts.pop()
             self._enter(outer, written=True)
 
     def undo(self, step: Step, outcome: Outcome) -> list[str]:
@@ -136,6 +142,10 @@ class RunSteps:
             self._run_id, step=step, wanted=wanted
         )
         return PutBack(restored=undone.restored, problems=undone.problems)
+
+    @property
+    def _host(self) -> Host:
+        return self._hosts[-1] if self._hosts else self.context.host
 
     def progress(self, step: str, percent: int | None, message: str) -> None:
         """Progress of an executor: to the person who waits, and now and then to the journal."""

@@ -45,6 +45,8 @@ class ComposeChanges:
                 " `docker login` of the agent's user."
             )
             raise LetsbeError("pull_failed", why, hint=hint)
+        if progress.pulled_bytes:
+            self._context.host.progress("pull", progress.percent, progress.message())
 
     def build(self, services: Sequence[str]) -> None:
         """Build the images of services. Raises ``build_failed``, ``timed_out``."""

@@ -16,6 +16,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from letsbe.agent.caller import this_caller
+from letsbe.agent.outcomes import Request
+from letsbe.agent.runner import Runner
 from letsbe.cli.draw import draw_outcome
 from letsbe.protocol import Outcome
 from tests.agents import Agent
@@ -25,7 +28,9 @@ from tests.registry import Registry, free_port
 SECRET = "Rel0ad-S3cret-value"
 SERVES = ("RUN echo {version} > /www/version", 'CMD ["httpd", "-f", "-p", "8080", "-h", "/www"]')
 CRASHES = ('CMD ["sh", "-c", "echo broken: no such table, password $DB_PASSWORD; exit 3"]',)
-FAST = {"wait_timeout_s": 20, "stable_s": 0.5}
+#: Never healthy, never unhealthy either.
+HANGS = ("HEALTHCHECK --interval=1s --start-period=1000s CMD false", 'CMD ["sleep", "1000"]')
+FAST = {"wait_timeout_s": 60, "stable_s": 1}
 
 
 def serves(version: str) -> list[str]:
@@ -46,8 +51,13 @@ class Site:
         self.port = port
 
     def reload(self, **payload: Any) -> Outcome:
+        """Run it; what it tells on the way stands in ``told`` afterwards."""
         check = payload.pop("check", False)
-        return self.agent.run("DOCKER_RELOAD", {"stack": str(self.stack.directory), **FAST, **payload}, check=check)
+        whole = {"stack": str(self.stack.directory), **FAST, **payload}
+        runner = Runner(self.agent.config, origin="local", caller=this_caller())
+        self.told: list[tuple[str, int | None, str]] = []
+        runner.on_progress = lambda *told: self.told.append(told)
+        return runner.run(Request(type="DOCKER_RELOAD", payload=whole, check=check))
 
     def set_tag(self, tag: str) -> None:
         self.stack.write(".env", f"TAG={tag}\nAPI_TOKEN={SECRET}-2\n")
@@ -89,7 +99,7 @@ services:
     ports: ["127.0.0.1:@port:8080"]
     env_file: [web.env]
     stop_grace_period: 0s
-    restart: always
+    restart: on-failure:2
   job:
     image: "@busybox"
     command: [sh, -c, "exit 0"]
@@ -138,7 +148,7 @@ def test_first_run_brings_it_up_and_the_second_touches_nothing(site: Site) -> No
 
 def test_a_moved_tag_is_pulled_and_only_its_service_is_recreated(site: Site) -> None:
     before = site.ids()
-    image = site.registry.push(f"{site.image}:1", *serves("two"))
+    image = site.registry.push(f"{site.image}:1", "RUN dd if=/dev/urandom of=/big bs=1M count=5", *serves("two"))
     foreseen = site.reload(check=True)
     assert not foreseen.changed
     assert any("not asked" in warning for warning in foreseen.warnings)
@@ -148,6 +158,8 @@ def test_a_moved_tag_is_pulled_and_only_its_service_is_recreated(site: Site) -> 
     assert actions(outcome) == {"job.1": "none", "web.1": "recreated"}
     assert [one["after"] for one in outcome.data["images_pulled"]] == [image]
     assert site.version() == "two"
+    assert any(step == "pull" and re.search(r"\d MB of \d", words) for step, _, words in site.told)
+    assert any(step == "wait" and "of 2 ready" in words for step, _, words in site.told)
     job = site.stack.container("job")
     assert site.ids()[job] == before[job]
 
@@ -155,9 +167,7 @@ def test_a_moved_tag_is_pulled_and_only_its_service_is_recreated(site: Site) -> 
 def test_a_broken_image_is_rolled_back(site: Site) -> None:
     served, old = site.version(), site.stack.inspect("web")["Image"]
     site.registry.push(f"{site.image}:1", *CRASHES)
-    done = site.agent.cli(
-        "docker-reload", "--stack", site.stack.name, "--wait-timeout-s", "4", "--stable-s", "2", "--output", "json"
-    )
+    done = site.agent.cli("docker-reload", "--stack", site.stack.name, "--stable-s", "1", "--output", "json")
     assert site.version() == served
     assert done.returncode == 1
     outcome = json.loads(done.stdout)
@@ -173,7 +183,7 @@ def test_a_broken_image_is_rolled_back(site: Site) -> None:
 def test_without_rollback_it_is_left_for_looking(site: Site) -> None:
     served, old = site.version(), site.stack.inspect("web")["Image"]
     new = site.registry.push(f"{site.image}:1", *CRASHES)
-    outcome = site.reload(wait_timeout_s=2, rollback=False)
+    outcome = site.reload(rollback=False)
     assert outcome.error is not None
     assert outcome.error.code == "not_ready"
     assert outcome.data["rolled_back"] is False
@@ -249,7 +259,7 @@ def test_a_reload_that_fails_in_a_composite_has_the_old_env_file_back_first(site
             "type": "ENV_UPDATE",
             "payload": {"path": str(site.stack.directory / ".env"), "set": {"TAG": "bad"}},
         },
-        {"id": "reload", "type": "DOCKER_RELOAD", "payload": {"stack": site.stack.name, **FAST, "wait_timeout_s": 3}},
+        {"id": "reload", "type": "DOCKER_RELOAD", "payload": {"stack": site.stack.name, **FAST}},
     ]
     outcome = site.agent.run("COMPOSITE", {"steps": steps})
     assert outcome.data["rolled_back"] is True, outcome.data["not_put_back"]
@@ -296,14 +306,26 @@ def test_a_port_that_is_taken_is_rolled_back(site: Site) -> None:
 
 def test_a_cancelled_reload_goes_back(site: Site) -> None:
     served = site.version()
-    site.registry.push(f"{site.image}:1", *CRASHES)
+    site.registry.push(f"{site.image}:1", *HANGS)
     running = site.agent.start("docker-reload", "--stack", site.stack.name, "--stable-s", "1", "--output", "json")
-    site.until(lambda: site.stack.inspect("web")["RestartCount"] > 0)
+    site.until(lambda: "starting" in str(site.stack.inspect("web")["State"].get("Health")))
     running.send_signal(signal.SIGTERM)
     output, _ = running.communicate(timeout=60)
     outcome = json.loads(output)
     assert outcome["status"] == "cancelled"
     assert outcome["data"]["rolled_back"] is True
+    assert site.version() == served
+
+
+def test_the_deadline_of_a_step_leaves_time_to_go_back(site: Site) -> None:
+    served = site.version()
+    site.registry.push(f"{site.image}:1", *HANGS)
+    payload = {"stack": site.stack.name, "wait_timeout_s": 120, "stable_s": 1}
+    outcome = site.agent.run(
+        "COMPOSITE", {"steps": [{"id": "reload", "type": "DOCKER_RELOAD", "payload": payload, "timeout_s": 7}]}
+    )
+    assert outcome.status == "timed_out"
+    assert outcome.data["steps"][0]["outcome"]["data"]["rolled_back"] is True
     assert site.version() == served
 
 

@@ -33,7 +33,7 @@ def up(agent: Agent, engine: str) -> Iterator[Up]:
 
 def reload(agent: Agent, stack: Stack, /, **payload: Any) -> Outcome:
     check = payload.pop("check", False)
-    fast = {"stack": stack.name, "pull": "never", "wait_timeout_s": 15, "stable_s": 0.3}
+    fast = {"stack": stack.name, "pull": "never", "wait_timeout_s": 60, "stable_s": 0.3}
     return agent.run("DOCKER_RELOAD", {**fast, **payload}, check=check)
 
 
@@ -121,8 +121,9 @@ services:
   broken: {{image: "{IMAGE}", command: [sh, -c, "exit 1"], restart: always}}
 """
     stack = up(text)
-    first = reload(agent, stack, wait_timeout_s=1, rollback=False)
+    first = reload(agent, stack, wait_timeout_s=6, stable_s=2, rollback=False)
     assert first.error is not None
+    assert "restarted" in first.error.message
     declare(stack, text.replace('"1"', '"2"'))
     second = reload(agent, stack)
     assert second.error is None
