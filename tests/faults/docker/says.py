@@ -77,7 +77,7 @@ def reloads(
     **also: Any,
 ) -> Says:
     """DOCKER_RELOAD: what it did to the service; ``payload`` and parts of the data go into ``also``."""
-    payload = {"stack": "{dir}", "stable_s": 1, "wait_timeout_s": 30, "pull": pull, **also.pop("payload", {})}
+    payload = {"stack": "{dir}", "stable_s": 1, "wait_timeout_s": 60, "pull": pull, **also.pop("payload", {})}
     changed = also.pop("changed", action not in (None, "none"))
 
     def part(outcome: Outcome, names: Json) -> Any:

@@ -153,7 +153,7 @@ CASES = [
         image=LASTS,
         service=f"{IMAGE}, restart: always",
         fault=pushed(*CRASHES),
-        says=(reloads("recreated", "not_ready", rolled_back=True, pull="always"),),
+        says=(reloads("recreated", "not_ready", rolled_back=True, pull="always", payload={"wait_timeout_s": 12}),),
         touches=("containers", "images"),
         left=runs_old,
         peer=Peer(PULL_AND_UP, "Healthy"),
