@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection, insert, or_, select, update
 
 from letsbe.errors import LetsbeError
-from letsbe.orchestrator import auth
+from letsbe.orchestrator import auth, host_runs
 from letsbe.orchestrator.tables import agents
 from letsbe.protocol import PollRequest, RegisterRequest
 
@@ -49,6 +49,8 @@ def register(connection: Connection, request: RegisterRequest, now: float) -> st
 
 def heartbeat(connection: Connection, agent_id: str, request: PollRequest, now: float) -> None:
     """Note what an agent says of itself in a poll."""
+    head = connection.scalar(select(agents.c.journal).where(agents.c.agent_id == agent_id))
+    rewritten = {"journal_rewritten_at": now} if host_runs.is_rewritten(head, request.journal) else {}
     connection.execute(
         update(agents)
         .where(agents.c.agent_id == agent_id)
@@ -59,9 +61,12 @@ def heartbeat(connection: Connection, agent_id: str, request: PollRequest, now: 
             inventory_digest=_plain(request.inventory_digest),
             outbox_depth=request.outbox_depth,
             key_set_version=request.key_set_version,
+            journal=None if request.journal is None else msgspec.to_builtins(request.journal),
+            **rewritten,
             hold=None if request.hold is None else msgspec.to_builtins(request.hold),
         )
     )
+    host_runs.keep(connection, agent_id, request.host_runs, now)
 
 
 def resolve(connection: Connection, agent: str) -> str:

@@ -52,7 +52,19 @@ agents = Table(
     Column("inventory_digest", String(64), nullable=False, default=""),
     Column("outbox_depth", Integer, nullable=False, default=0),
     Column("hold", JSON(none_as_null=True)),
+    Column("journal", JSON(none_as_null=True)),  # the head of its audit chain, as it said last
+    Column("journal_rewritten_at", Double),  # when a head came that can't follow the one before
     Column("key_set_version", Integer),  # null: its own configuration names the keys, or it has not polled
+)
+
+#: What was run on hosts by hand or over SSH, as agents told it.
+host_runs = Table(
+    "host_runs",
+    metadata,
+    Column("agent_id", ForeignKey("agents.agent_id", ondelete="CASCADE"), primary_key=True),
+    Column("run_id", String(36), primary_key=True),
+    Column("finished_at", Double, nullable=False, index=True),
+    Column("told", JSON, nullable=False),
 )
 
 #: The chain of key sets, each an envelope that a key of the set before it signed.
