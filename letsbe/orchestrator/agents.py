@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, insert, or_, select, update
 
 from letsbe.errors import LetsbeError
-from letsbe.orchestrator import auth, host_runs
-from letsbe.orchestrator.tables import agents
-from letsbe.protocol import PollRequest, RegisterRequest
+from letsbe.orchestrator import auth
+from letsbe.orchestrator.tables import agents, key_sets, tasks
+from letsbe.orchestrator.tasks import NOT_ENDED
+from letsbe.protocol import JournalHead, PollRequest, RegisterRequest
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -47,11 +49,15 @@ def register(connection: Connection, request: RegisterRequest, now: float) -> st
     return auth.new_agent_token(connection, request.agent_id, request.enrolment_token, now)
 
 
-def heartbeat(connection: Connection, agent_id: str, request: PollRequest, now: float) -> None:
-    """Note what an agent says of itself in a poll."""
-    head = connection.scalar(select(agents.c.journal).where(agents.c.agent_id == agent_id))
-    rewritten = {"journal_rewritten_at": now} if host_runs.is_rewritten(head, request.journal) else {}
-    connection.execute(
+def heartbeat(connection: Connection, agent_id: str, request: PollRequest, now: float) -> bool:
+    """Note what an agent says of itself in a poll; whether there is more to do: for its tasks, or its keys.
+
+    One statement, because it is all that most polls come to.
+    """
+    more: ColumnElement[bool] = exists().where(tasks.c.state.in_(NOT_ENDED), tasks.c.agent_id == agent_id)
+    if request.key_set_version is not None:
+        more = or_(more, exists().where(key_sets.c.version > request.key_set_version))
+    found = connection.scalar(
         update(agents)
         .where(agents.c.agent_id == agent_id)
         .values(
@@ -61,12 +67,21 @@ def heartbeat(connection: Connection, agent_id: str, request: PollRequest, now: 
             inventory_digest=_plain(request.inventory_digest),
             outbox_depth=request.outbox_depth,
             key_set_version=request.key_set_version,
-            journal=None if request.journal is None else msgspec.to_builtins(request.journal),
-            **rewritten,
             hold=None if request.hold is None else msgspec.to_builtins(request.hold),
+            **_journal(request.journal, now),
         )
+        .returning(more)
     )
-    host_runs.keep(connection, agent_id, request.host_runs, now)
+    return bool(found)
+
+
+def _journal(head: JournalHead | None, now: float) -> dict[str, Any]:
+    """The head of the agent's audit chain; when it can't have grown from the one before, that is kept."""
+    if head is None:
+        return {}
+    other = and_(agents.c.journal_seq == head.seq, agents.c.journal_hash != head.hash)
+    rewritten = case((or_(agents.c.journal_seq > head.seq, other), now), else_=agents.c.journal_rewritten_at)
+    return {"journal_seq": head.seq, "journal_hash": head.hash, "journal_rewritten_at": rewritten}
 
 
 def resolve(connection: Connection, agent: str) -> str:

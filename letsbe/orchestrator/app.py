@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import msgspec
+from anyio import to_thread
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.di import Provide
 
 from letsbe.orchestrator import openapi
+from letsbe.orchestrator.engines import POOL_SIZE
 from letsbe.orchestrator.home import Settings
 from letsbe.orchestrator.problems import EXCEPTION_HANDLERS
 from letsbe.orchestrator.routes import Service, agent_router, register
 from letsbe.orchestrator.store import Store
 from letsbe.protocol import MAX_BODY_BYTES
+
+#: Requests that are worked on at once; further ones wait. Each holds one connection to the database at a time.
+THREADS = POOL_SIZE - 4
 
 
 def create_app(service: Service) -> Litestar:
@@ -22,11 +27,16 @@ def create_app(service: Service) -> Litestar:
         dependencies={"service": Provide(lambda: service, sync_to_thread=False)},
         state=State({"service": service}),
         exception_handlers=EXCEPTION_HANDLERS,
+        on_startup=[_limit_threads],
         on_shutdown=[service.store.close],
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,
         openapi_config=openapi.CONFIG,
     )
+
+
+async def _limit_threads() -> None:
+    to_thread.current_default_thread_limiter().total_tokens = THREADS
 
 
 def openapi_document() -> bytes:

@@ -11,7 +11,7 @@ from letsbe import __version__
 from letsbe.errors import EXIT_INTERRUPTED, EXIT_USAGE, LetsbeError
 from letsbe.orchestrator.cli_agents import agents, changes, enrol
 from letsbe.orchestrator.cli_keys import keys
-from letsbe.orchestrator.cli_server import init, openapi, serve
+from letsbe.orchestrator.cli_server import init, migrate, openapi, serve
 from letsbe.orchestrator.cli_submit import sign, submit
 from letsbe.orchestrator.cli_tasks import cancel, show, tasks
 
@@ -25,7 +25,7 @@ def orchestrator() -> None:
     """
 
 
-for command in (init, serve, openapi, enrol, agents, changes, keys, sign, submit, tasks, show, cancel):
+for command in (init, migrate, serve, openapi, enrol, agents, changes, keys, sign, submit, tasks, show, cancel):
     orchestrator.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""What was run on hosts by hand or over SSH: kept as agents tell it, and the head of the journal that it stands in."""
+"""What was run on hosts by hand or over SSH, as agents tell it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from letsbe.errors import LetsbeError
 from letsbe.orchestrator.tables import agents, host_runs
-from letsbe.protocol import HostRun, JournalHead, epoch
+from letsbe.protocol import HostRun, epoch
 
 #: As long as an agent keeps its journal.
 KEPT_S = 90 * 86_400
@@ -43,14 +43,6 @@ def latest(connection: Connection, agent_id: str | None, most: int) -> list[tupl
         query = query.where(host_runs.c.agent_id == agent_id)
     rows = connection.execute(query.order_by(host_runs.c.finished_at.desc(), host_runs.c.run_id.desc()).limit(most))
     return [(row.hostname, msgspec.convert(row.told, HostRun)) for row in rows]
-
-
-def is_rewritten(before: dict[str, object] | None, now: JournalHead | None) -> bool:
-    """Whether an audit chain can't have grown from one head to the other: it is shorter, or has another row there."""
-    if before is None or now is None:
-        return before is not None
-    known = msgspec.convert(before, JournalHead)
-    return now.seq < known.seq or (now.seq == known.seq and now.hash != known.hash)
 
 
 def _instant(text: str) -> float:

@@ -1,4 +1,7 @@
-"""The four routes of the API. Each is one transaction; what it decides is in ``agents`` and ``tasks``."""
+"""The four routes of the API. What they decide is in ``agents`` and ``tasks``.
+
+Each is one transaction, but that a poll notes its heartbeat first, on its own: mostly there is nothing else to do.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from litestar.params import Parameter, RawBody
 from msgspec import Struct
 
 from letsbe.errors import LetsbeError
-from letsbe.orchestrator import agents, key_sets, tasks
+from letsbe.orchestrator import agents, host_runs, key_sets, tasks
 from letsbe.orchestrator.auth import authenticate
 from letsbe.orchestrator.home import Settings
 from letsbe.orchestrator.problems import documented, log, result_too_large
@@ -102,21 +105,23 @@ def poll(agent_id: PathId, body: RawBody, service: NamedDependency[Service]) -> 
     data = decoded(body, PollRequest)
     now = time.time()
     settings = service.settings
+    answer = PollResponse(
+        server_time=instant(now),
+        next_poll_s=settings.next_poll_s,
+        limits=PollLimits(result_bytes=settings.result_bytes),
+    )
+    with service.store.write_once() as connection:
+        more = agents.heartbeat(connection, agent_id, data, now)
+    if not more and not data.host_runs:
+        return answer
     with service.store.write() as connection:
-        agents.heartbeat(connection, agent_id, data, now)
+        host_runs.keep(connection, agent_id, data.host_runs, now)
         tasks.renew(connection, agent_id, data.running, now, settings.lease_s)
         tasks.sweep(connection, now, agent_id)
         cancel = tasks.cancellations(connection, agent_id)
         newer = [] if data.key_set_version is None else key_sets.above(connection, data.key_set_version)
         offers = tasks.offer(connection, agent_id, now, data.max_tasks, data.hold)
-    return PollResponse(
-        server_time=instant(now),
-        next_poll_s=settings.next_poll_s,
-        limits=PollLimits(result_bytes=settings.result_bytes),
-        cancel=cancel,
-        key_sets=newer,
-        tasks=offers,
-    )
+    return msgspec.structs.replace(answer, cancel=cancel, key_sets=newer, tasks=offers)
 
 
 @post(

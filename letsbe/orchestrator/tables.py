@@ -22,17 +22,17 @@ from sqlalchemy import (
     Text,
 )
 
-#: Raised by one with every change of the tables below.
-SCHEMA_VERSION = 1
+#: Raised by one with every change of the tables below; ``migrations`` has a step for each.
+SCHEMA_VERSION = 3
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(column_0_label)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+NAMING = {
+    "ix": "ix_%(column_0_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+metadata = MetaData(naming_convention=NAMING)
 
 schema_info = Table("schema_info", metadata, Column("version", Integer, primary_key=True, autoincrement=False))
 
@@ -52,7 +52,8 @@ agents = Table(
     Column("inventory_digest", String(64), nullable=False, default=""),
     Column("outbox_depth", Integer, nullable=False, default=0),
     Column("hold", JSON(none_as_null=True)),
-    Column("journal", JSON(none_as_null=True)),  # the head of its audit chain, as it said last
+    Column("journal_seq", BigInteger),  # the head of its audit chain, as it said last
+    Column("journal_hash", String(64)),
     Column("journal_rewritten_at", Double),  # when a head came that can't follow the one before
     Column("key_set_version", Integer),  # null: its own configuration names the keys, or it has not polled
 )
@@ -114,7 +115,7 @@ tasks = Table(
     Column("attempt_id", String(36)),
     Column("lease_until", Double),
     Column("cancel_requested_at", Double),
-    Column("finished_at", Double),
+    Column("finished_at", Double, index=True),  # of every task that has ended
     Column("status", String(16)),
     Column("progress", JSON(none_as_null=True)),
     Column("envelope_bytes", Integer, nullable=False),
@@ -130,4 +131,12 @@ results = Table(
     Column("task_id", ForeignKey("tasks.task_id", ondelete="CASCADE"), primary_key=True),
     Column("received_at", Double, nullable=False),
     Column("body", LargeBinary, nullable=False),  # the very bytes that the agent sent
+)
+
+#: What serving processes do in turn: whoever moves ``due_at`` on does it. A chore that was never done has no row.
+chores = Table(
+    "chores",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("due_at", Double, nullable=False),
 )
