@@ -59,6 +59,7 @@ class RunSteps:
         kind = executor_class(task_type)
         self._runner.allow(task_type)
         decoded: Payload = payloads.decode_partly(payload, kind.payload_type, deferred, f"$.steps.{step_id}")
+        self._runner.require_needs(kind)
         for secret in payloads.secrets_in(decoded):
             self._redactor.meet(secret)
         return Step(id=step_id, executor=kind(self.context), payload=decoded)

@@ -121,8 +121,11 @@ class BaseExecutor(Generic[P, D]):
     rerun_safe: ClassVar[bool] = False
     #: Rises when the payload or data change incompatibly.
     schema_version: ClassVar[int] = 1
-    #: What it can't work without, for ``doctor`` and ``ECHO --probe``: program names, ``root``, ``docker``.
+    #: What it can't work without: program names, ``root``, ``docker`` (this user may ask the engine), ``compose`` (the
+    #: plugin). Looked for before a run takes locks, by ``doctor``, and by ``ECHO --probe``; see letsbe/host/needs.py.
     needs: ClassVar[tuple[str, ...]] = ()
+    #: What it does less without; its outcome says so then.
+    better_with: ClassVar[tuple[str, ...]] = ()
     #: Why a second identical run may say ``changed: true`` again; empty: it may not.
     not_idempotent: ClassVar[str] = ""
     #: The field of the payload that asks to be shown what comes while the run goes on; by hand only.

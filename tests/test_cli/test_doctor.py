@@ -261,7 +261,9 @@ def test_an_executor_without_its_program_is_named(agent: Agent, monkeypatch: pyt
 
     monkeypatch.setattr(Echo, "needs", ("no-such-program",))
     found = [finding for finding in checkup.examine(str(agent.config_file)) if finding.check == "executors"]
-    assert [finding.observed for finding in found if finding.status == "warn"][:1] == ["ECHO lacks no-such-program"]
+    assert [finding.observed for finding in found if finding.status == "warn"][:1] == [
+        "ECHO can't work: no-such-program is not installed"
+    ]
 
 
 def test_a_check_that_hangs_is_left_behind(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
