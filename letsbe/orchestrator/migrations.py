@@ -7,10 +7,12 @@ transaction, on PostgreSQL and SQLite alike: after a crash the database is of th
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from msgspec import Struct
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Column,
     Connection,
     Double,
@@ -24,6 +26,7 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.types import TypeEngine
 
 from letsbe.orchestrator.store import Store, version_in
 from letsbe.orchestrator.tables import NAMING, SCHEMA_VERSION, metadata, schema_info
@@ -76,13 +79,15 @@ def _to_2(connection: Connection) -> None:
 
 def _to_3(connection: Connection) -> None:
     """Key sets, what was run by hand on hosts, and the heads of their journals."""
-    for column in (
-        "journal_seq BIGINT",
-        "journal_hash VARCHAR(64)",
-        "journal_rewritten_at DOUBLE PRECISION",
-        "key_set_version INTEGER",
-    ):
-        connection.execute(text(f"ALTER TABLE agents ADD COLUMN {column}"))
+    columns: dict[str, TypeEngine[Any]] = {
+        "journal_seq": BigInteger(),
+        "journal_hash": String(64),
+        "journal_rewritten_at": Double(),
+        "key_set_version": Integer(),
+    }
+    for name, kind in columns.items():
+        spelled = kind.compile(dialect=connection.dialect)
+        connection.execute(text(f"ALTER TABLE agents ADD COLUMN {name} {spelled}"))
     there = MetaData(naming_convention=NAMING)
     Table("agents", there, Column("agent_id", String(36), primary_key=True))
     host_runs = Table(
