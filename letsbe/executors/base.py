@@ -87,8 +87,11 @@ class Steps(Protocol):
     def as_json(self, outcome: Outcome) -> Any:
         """An outcome as JSON values."""
 
-    def respite(self, seconds: float) -> AbstractContextManager[None]:
-        """More time, for putting back what was done when the deadline may be over."""
+    def putting_back(self, seconds: float, *, resumable: bool) -> AbstractContextManager[None]:
+        """More time, for putting back what was done when the deadline may be over.
+
+        ``resumable``: all of it is done by :meth:`undo`, so that the agent can go on with the files after a crash.
+        """
 
     def run(self, step: Step, *, timeout_s: float | None = None) -> Outcome:
         """Run a prepared step; never raises for what happens inside it."""

@@ -66,9 +66,9 @@ def _lacking(need: str) -> LetsbeError | None:
     if need == "docker":
         return _engine()
     if need == "compose":
-        return (
-            None if _has_compose() else LetsbeError("needs_missing", "docker compose is not installed", hint=GET_COMPOSE)
-        )
+        if _has_compose():
+            return None
+        return LetsbeError("needs_missing", "docker compose is not installed", hint=GET_COMPOSE)
     if Processes().which(need) is not None:
         return None
     return LetsbeError(
