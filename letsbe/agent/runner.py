@@ -171,6 +171,7 @@ class Runner:
             engine=Engine(),
             deadline=Deadline(self.timeout_s(request)),
             progress=steps.progress,
+            probe_networks=tuple(self.config.probes.allow),
         )
         context = Context(
             host=host,

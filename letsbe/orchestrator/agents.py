@@ -50,13 +50,13 @@ def register(connection: Connection, request: RegisterRequest, now: float) -> st
 
 
 def heartbeat(connection: Connection, agent_id: str, request: PollRequest, now: float) -> bool:
-    """Note what an agent says of itself in a poll; whether there is more to do: for its tasks, or its keys.
+    """Note what an agent says of itself in a poll; whether a task of it has not ended, or it lacks a key set.
 
     One statement, because it is all that most polls come to.
     """
-    more: ColumnElement[bool] = exists().where(tasks.c.state.in_(NOT_ENDED), tasks.c.agent_id == agent_id)
+    is_awaited: ColumnElement[bool] = exists().where(tasks.c.state.in_(NOT_ENDED), tasks.c.agent_id == agent_id)
     if request.key_set_version is not None:
-        more = or_(more, exists().where(key_sets.c.version > request.key_set_version))
+        is_awaited = or_(is_awaited, exists().where(key_sets.c.version > request.key_set_version))
     found = connection.scalar(
         update(agents)
         .where(agents.c.agent_id == agent_id)
@@ -70,7 +70,7 @@ def heartbeat(connection: Connection, agent_id: str, request: PollRequest, now: 
             hold=None if request.hold is None else msgspec.to_builtins(request.hold),
             **_journal(request.journal, now),
         )
-        .returning(more)
+        .returning(is_awaited)
     )
     return bool(found)
 

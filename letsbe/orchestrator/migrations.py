@@ -78,36 +78,38 @@ def _to_2(connection: Connection) -> None:
 
 
 def _to_3(connection: Connection) -> None:
-    """Key sets, what was run by hand on hosts, and the heads of their journals."""
+    """The chain of key sets, and how far along it each agent is."""
+    connection.execute(text("ALTER TABLE agents ADD COLUMN key_set_version INTEGER"))
+    Table(
+        "key_sets",
+        MetaData(naming_convention=NAMING),
+        Column("version", Integer, primary_key=True, autoincrement=False),
+        Column("created_at", Double, nullable=False),
+        Column("envelope", Text, nullable=False),
+    ).create(connection)
+
+
+def _to_4(connection: Connection) -> None:
+    """What was run by hand on hosts, and the heads of their journals."""
     columns: dict[str, TypeEngine[Any]] = {
         "journal_seq": BigInteger(),
         "journal_hash": String(64),
         "journal_rewritten_at": Double(),
-        "key_set_version": Integer(),
     }
     for name, kind in columns.items():
         spelled = kind.compile(dialect=connection.dialect)
         connection.execute(text(f"ALTER TABLE agents ADD COLUMN {name} {spelled}"))
     there = MetaData(naming_convention=NAMING)
     Table("agents", there, Column("agent_id", String(36), primary_key=True))
-    host_runs = Table(
+    Table(
         "host_runs",
         there,
         Column("agent_id", ForeignKey("agents.agent_id", ondelete="CASCADE"), primary_key=True),
         Column("run_id", String(36), primary_key=True),
         Column("finished_at", Double, nullable=False, index=True),
         Column("told", JSON, nullable=False),
-    )
-    key_sets = Table(
-        "key_sets",
-        there,
-        Column("version", Integer, primary_key=True, autoincrement=False),
-        Column("created_at", Double, nullable=False),
-        Column("envelope", Text, nullable=False),
-    )
-    for table in (host_runs, key_sets):
-        table.create(connection)
+    ).create(connection)
 
 
 #: The first leads from version 1 to 2.
-STEPS: tuple[Callable[[Connection], None], ...] = (_to_2, _to_3)
+STEPS: tuple[Callable[[Connection], None], ...] = (_to_2, _to_3, _to_4)

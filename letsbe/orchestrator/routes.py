@@ -111,8 +111,8 @@ def poll(agent_id: PathId, body: RawBody, service: NamedDependency[Service]) -> 
         limits=PollLimits(result_bytes=settings.result_bytes),
     )
     with service.store.write_once() as connection:
-        more = agents.heartbeat(connection, agent_id, data, now)
-    if not more and not data.host_runs:
+        is_awaited = agents.heartbeat(connection, agent_id, data, now)
+    if not is_awaited and not data.host_runs:
         return answer
     with service.store.write() as connection:
         host_runs.keep(connection, agent_id, data.host_runs, now)

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 #: Raised by one with every change of the tables below; ``migrations`` has a step for each.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 NAMING = {
     "ix": "ix_%(column_0_label)s",
