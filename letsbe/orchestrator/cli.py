@@ -9,7 +9,7 @@ import click
 
 from letsbe import __version__
 from letsbe.errors import EXIT_INTERRUPTED, EXIT_USAGE, LetsbeError
-from letsbe.orchestrator.cli_agents import agents, enrol
+from letsbe.orchestrator.cli_agents import agents, changes, enrol
 from letsbe.orchestrator.cli_keys import keys
 from letsbe.orchestrator.cli_server import init, migrate, openapi, serve
 from letsbe.orchestrator.cli_submit import sign, submit
@@ -25,7 +25,7 @@ def orchestrator() -> None:
     """
 
 
-for command in (init, migrate, serve, openapi, enrol, agents, keys, sign, submit, tasks, show, cancel):
+for command in (init, migrate, serve, openapi, enrol, agents, changes, keys, sign, submit, tasks, show, cancel):
     orchestrator.add_command(command)
 
 
