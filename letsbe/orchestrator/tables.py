@@ -109,3 +109,18 @@ results = Table(
     Column("received_at", Double, nullable=False),
     Column("body", LargeBinary, nullable=False),  # the very bytes that the agent sent
 )
+
+page_sessions = Table(
+    "page_sessions",
+    metadata,
+    Column("token_hash", String(64), primary_key=True),
+    Column("expires_at", Double, nullable=False),
+)
+
+login_attempts = Table(
+    "login_attempts",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("at", Double, nullable=False, index=True),
+    Column("address", String(64), nullable=False),
+)
