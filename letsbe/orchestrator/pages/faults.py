@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from litestar import Request, Response
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, ValidationException
 from litestar.response import Redirect
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -56,6 +56,7 @@ EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
     NotLoggedIn: _to_login,
     LetsbeError: _foreseen,
     HTTPException: _http,
+    ValidationException: _http,  # else the API's handler, which names it, would win over that of its base
     OperationalError: _database_away,
     PoolTimeout: _database_away,
     IntegrityError: _database_away,
