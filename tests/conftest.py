@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.agents import Agent
+from tests.orchestrator_fixture import database, either_database
+from tests.postgres import postgres
+
+__all__ = ["database", "either_database", "postgres"]
+
+# A shell lets what it starts in the background ignore SIGINT, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _ENGINE = str(Path(__file__).resolve().parents[1] / "build" / "engine")
 

@@ -2,6 +2,8 @@
 
 Use it in a conftest by ``from tests.orchestrator_fixture import orchestrator``, or ``shared_orchestrator`` where a test
 neither stops it nor counts what is in it: that saves a second a test.
+
+Its database is SQLite, unless a conftest has a ``database`` of its own: ``either_database`` runs every test on both.
 """
 
 from __future__ import annotations
@@ -11,8 +13,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from letsbe.orchestrator import auth, submission, tasks, views
 from letsbe.orchestrator.bootstrap import initialise
 from letsbe.orchestrator.home import Home, open_home, settings_file
 from letsbe.orchestrator.store import Store
+from tests.postgres import Postgres
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -31,9 +34,10 @@ ROOT = Path(__file__).resolve().parent.parent
 class Orchestrator:
     """One orchestrator. ``url`` and ``pid`` are those of the serving process; the port stays over restarts."""
 
-    def __init__(self, path: Path, **settings: object) -> None:
+    def __init__(self, path: Path, database: str | None = None, **settings: object) -> None:
         self.path = path
-        self.home: Home = initialise(str(path), port=0).home
+        self._database = database
+        self.home: Home = initialise(str(path), port=0, database=database).home
         if settings:
             self.configure(**settings)
         self.store = Store(self.home.database_url)
@@ -50,7 +54,8 @@ class Orchestrator:
 
     def configure(self, **settings: object) -> None:
         """Write other settings; a running ``serve`` sees them after a restart."""
-        Path(settings_file(str(self.path))).write_bytes(msgspec.json.encode(settings))  # JSON is YAML
+        document = {"database": self._database, **settings}
+        Path(settings_file(str(self.path))).write_bytes(msgspec.json.encode(document))  # JSON is YAML
         self.home = open_home(str(self.path))
 
     def start(self, *arguments: str) -> None:
@@ -172,23 +177,47 @@ class Orchestrator:
         )
 
 
+#: Gives the URL of a fresh database for the time of a block; None is SQLite in the home.
+NewDatabase = Callable[[], AbstractContextManager[str | None]]
+
+
 @pytest.fixture(scope="session")
-def shared_orchestrator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orchestrator]:
+def database() -> NewDatabase:
+    """SQLite."""
+    return nullcontext
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def either_database(request: pytest.FixtureRequest) -> NewDatabase:
+    """SQLite, and in another run of the same test PostgreSQL."""
+    if request.param == "sqlite":
+        return nullcontext
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.database
+
+
+@contextmanager
+def prepared(path: Path, database: NewDatabase) -> Iterator[Orchestrator]:
+    """An orchestrator that does not serve yet, for the time of the block."""
+    with database() as url:
+        unserved = Orchestrator(path / "orchestrator", url)
+        try:
+            yield unserved
+        finally:
+            unserved.close()
+
+
+@pytest.fixture(scope="session")
+def shared_orchestrator(tmp_path_factory: pytest.TempPathFactory, database: NewDatabase) -> Iterator[Orchestrator]:
     """A serving orchestrator that the tests of a run share, each with agents of its own."""
-    running = Orchestrator(tmp_path_factory.mktemp("shared") / "orchestrator")
-    try:
+    with prepared(tmp_path_factory.mktemp("shared"), database) as running:
         running.start()
         yield running
-    finally:
-        running.close()
 
 
 @pytest.fixture
-def orchestrator(tmp_path: Path) -> Iterator[Orchestrator]:
+def orchestrator(tmp_path: Path, database: NewDatabase) -> Iterator[Orchestrator]:
     """A serving orchestrator, stopped at the end of the test."""
-    running = Orchestrator(tmp_path / "orchestrator")
-    try:
+    with prepared(tmp_path, database) as running:
         running.start()
         yield running
-    finally:
-        running.close()

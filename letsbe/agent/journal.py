@@ -24,6 +24,8 @@ from letsbe.protocol import Outcome
 
 KEPT_ROWS = 10_000
 KEPT_S = 90 * 86_400
+#: How long another process's write is waited for.
+BUSY_S = 30.0
 
 _SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -125,7 +127,7 @@ class Journal:
         try:
             os.makedirs(state_dir, mode=0o700, exist_ok=True)
             refuse_writable_by_others(state_dir, os.stat(state_dir))
-            self._db = sqlite3.connect(self.path, timeout=30.0, isolation_level=None)
+            self._db = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)
             self._db.row_factory = sqlite3.Row
             self._prepare()
         except (OSError, sqlite3.Error) as error:
@@ -327,12 +329,25 @@ class Journal:
             return
         if version > _SCHEMA_VERSION:
             raise sqlite3.DatabaseError(f"written by a newer letsbe (schema {version}, known {_SCHEMA_VERSION})")
-        self._db.execute("PRAGMA journal_mode = WAL")
+        self._switch_to_wal()
         with self._writing():
             if self._db.execute("PRAGMA user_version").fetchone()[0] == 0:  # another process may have been quicker
                 for statement in _SCHEMA.split(";\n"):
                     self._db.execute(statement)
                 self._db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+
+    def _switch_to_wal(self) -> None:
+        """SQLite refuses this at once, whatever the timeout, while another process does the same."""
+        until = time.monotonic() + BUSY_S
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
 
     def _insert(self, run: Run) -> None:
         fields = msgspec.structs.asdict(run)

@@ -190,11 +190,11 @@ class FileWrite(BaseExecutor[Payload, Data]):
             except UnicodeEncodeError:
                 raise _invalid("content", "not UTF-8: what is no text goes into content_b64") from None
         else:
-            from binascii import Error, a2b_base64
+            from binascii import a2b_base64
 
             try:
                 body = a2b_base64(payload.content_b64 or "", strict_mode=True)
-            except Error as error:
+            except ValueError as error:  # binascii's own, or of a letter that is not ASCII
                 raise _invalid("content_b64", f"not base64: {error}") from None
         if len(body) > self.context.rights.file_bytes:
             raise LetsbeError(

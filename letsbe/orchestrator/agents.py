@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 
 import msgspec
-from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy import Connection, exists, insert, or_, select, update
 
 from letsbe.errors import LetsbeError
 from letsbe.orchestrator import auth
-from letsbe.orchestrator.tables import agents
+from letsbe.orchestrator.tables import agents, tasks
+from letsbe.orchestrator.tasks import NOT_ENDED
 from letsbe.protocol import PollRequest, RegisterRequest
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -47,9 +48,13 @@ def register(connection: Connection, request: RegisterRequest, now: float) -> st
     return auth.new_agent_token(connection, request.agent_id, request.enrolment_token, now)
 
 
-def heartbeat(connection: Connection, agent_id: str, request: PollRequest, now: float) -> None:
-    """Note what an agent says of itself in a poll."""
-    connection.execute(
+def heartbeat(connection: Connection, agent_id: str, request: PollRequest, now: float) -> bool:
+    """Note what an agent says of itself in a poll; whether any task of it has not ended yet.
+
+    One statement, because it is all that most polls come to.
+    """
+    has_tasks = exists().where(tasks.c.state.in_(NOT_ENDED), tasks.c.agent_id == agent_id)
+    found = connection.scalar(
         update(agents)
         .where(agents.c.agent_id == agent_id)
         .values(
@@ -60,7 +65,9 @@ def heartbeat(connection: Connection, agent_id: str, request: PollRequest, now: 
             outbox_depth=request.outbox_depth,
             hold=None if request.hold is None else msgspec.to_builtins(request.hold),
         )
+        .returning(has_tasks)
     )
+    return bool(found)
 
 
 def resolve(connection: Connection, agent: str) -> str:

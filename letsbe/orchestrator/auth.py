@@ -113,11 +113,14 @@ def authenticate(store: Store, authorization: str, path_agent: str | None, now: 
 
 
 def _confirm(store: Store, digest: str, agent_id: str, now: float) -> None:
+    own = agent_tokens.c.agent_id == agent_id
     with store.write() as connection:
+        # Locked in one order: two tokens that are used at once for the first time would end each other.
+        query = select(agent_tokens.c.token_hash).where(own).order_by(agent_tokens.c.token_hash).with_for_update()
+        if digest not in connection.scalars(query).all():
+            raise LetsbeError("unauthenticated", "another token of the agent was used first")
         connection.execute(update(agent_tokens).where(agent_tokens.c.token_hash == digest).values(confirmed_at=now))
-        connection.execute(
-            delete(agent_tokens).where(agent_tokens.c.agent_id == agent_id, agent_tokens.c.token_hash != digest)
-        )
+        connection.execute(delete(agent_tokens).where(own, agent_tokens.c.token_hash != digest))
 
 
 def _is_confirmed(connection: Connection, enrolment_hash: str) -> bool:

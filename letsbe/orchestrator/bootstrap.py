@@ -3,45 +3,59 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 
 from msgspec import Struct
 
 from letsbe.errors import LetsbeError
 from letsbe.orchestrator import certificates, files, signing
+from letsbe.orchestrator.engines import make_engine
 from letsbe.orchestrator.home import Home, open_home, settings_file
+from letsbe.orchestrator.migrations import Migration, migrate
 from letsbe.orchestrator.store import Store
 
 
 class Setup(Struct, frozen=True):
-    """What :func:`initialise` found and did: the files made, the files renewed."""
+    """What :func:`initialise` found and did: the files made, the files renewed, what became of the database."""
 
     home: Home
     made: list[str]
     renewed: list[str]
+    migration: Migration
 
 
-def initialise(path: str, *, host: str | None = None, port: int | None = None, names: list[str] | None = None) -> Setup:
+def initialise(
+    path: str,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    names: list[str] | None = None,
+    database: str | None = None,
+) -> Setup:
     """Make the home at ``path``, or complete it; ``names`` are put into the server certificate.
 
-    ``host`` and ``port`` are for a new home: on one that exists they must agree with its configuration. Raises
-    ``usage``, ``invalid_config``, ``unsafe_permissions``, ``ca_key_missing``, ``database_version``.
+    ``host``, ``port`` and ``database`` (an SQLAlchemy URL) are for a new home: on one that exists they must agree with
+    its configuration. Raises ``usage``, ``invalid_config``, ``unsafe_permissions``, ``ca_key_missing``,
+    ``database_version``, ``database_unreadable``.
     """
     path = os.path.abspath(path)
+    if database is not None:
+        make_engine(database)  # refuses what is no URL before it is written down
     _make_directory(path)
     made: list[str] = []
-    if files.write_new(settings_file(path), _settings_text(host, port).encode()):
+    if files.write_new(settings_file(path), _settings_text(host, port, database).encode()):
         made.append(settings_file(path))
     home = open_home(path)
-    _refuse_other_address(home, host, port)
+    _refuse_other_settings(home, host=host, port=port, database=database)
     _make_signing_key(home, made)
     renewed = _make_certificates(home, [certificates.canonical(name) for name in names or []], made)
     store = Store(home.database_url)
     try:
-        store.create()
+        migration = migrate(store)
     finally:
         store.close()
-    return Setup(home, made, renewed)
+    return Setup(home, made, renewed, migration)
 
 
 def _make_directory(path: str) -> None:
@@ -56,24 +70,28 @@ def _make_directory(path: str) -> None:
         ) from error
 
 
-def _settings_text(host: str | None, port: int | None) -> str:
+def _settings_text(host: str | None, port: int | None, database: str | None) -> str:
+    example = "# database: postgresql+psycopg://letsbe@db.example/letsbe   # default: SQLite, orchestrator.db here"
     return f"""\
 # letsbe-orchestrator. Every key is optional, an unknown key is an error; `serve` reads it when it starts.
 host: "{host or "127.0.0.1"}"
 port: {8443 if port is None else port}
-# database: postgresql+psycopg://letsbe@db.example/letsbe    # default: SQLite, orchestrator.db beside this file
+{example if database is None else f"database: {json.dumps(database)}"}
 # lease_s: 900            # how long a claimed task may go without a heartbeat before it counts as lapsed
 # next_poll_s: 0          # ask agents to stay away for so long after a poll
 # result_bytes: 1048576   # the largest outcome that is taken; agents shrink theirs to it
+# retention_days: 90      # what ended so long ago is removed
 """
 
 
-def _refuse_other_address(home: Home, host: str | None, port: int | None) -> None:
-    for name, asked, found in (("host", host, home.settings.host), ("port", port, home.settings.port)):
+def _refuse_other_settings(home: Home, **settings: object) -> None:
+    for name, asked in settings.items():
+        found = getattr(home.settings, name)
         if asked is not None and asked != found:
+            told = "another one" if name == "database" else f"{found}, not {asked}"  # a URL may hold a password
             raise LetsbeError(
                 "usage",
-                f"{settings_file(home.path)} already says {name}: {found}, not {asked}",
+                f"{settings_file(home.path)} already says {name}: {told}",
                 hint="Edit that file; init changes no configuration that is there.",
             )
 

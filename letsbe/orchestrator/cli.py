@@ -11,7 +11,7 @@ from letsbe import __version__
 from letsbe.errors import EXIT_INTERRUPTED, EXIT_USAGE, LetsbeError
 from letsbe.orchestrator.cli_admin import admin
 from letsbe.orchestrator.cli_agents import agents, enrol
-from letsbe.orchestrator.cli_server import init, openapi, serve
+from letsbe.orchestrator.cli_server import init, migrate, openapi, serve
 from letsbe.orchestrator.cli_tasks import cancel, show, submit, tasks
 
 
@@ -24,7 +24,7 @@ def orchestrator() -> None:
     """
 
 
-for command in (init, serve, openapi, admin, enrol, agents, submit, tasks, show, cancel):
+for command in (init, migrate, serve, openapi, admin, enrol, agents, submit, tasks, show, cancel):
     orchestrator.add_command(command)
 
 

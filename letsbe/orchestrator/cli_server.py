@@ -1,12 +1,16 @@
-"""``init``, ``serve`` and ``openapi``."""
+"""``init``, ``migrate``, ``serve`` and ``openapi``."""
 
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 
 from letsbe.orchestrator.cli_options import home_option
+
+if TYPE_CHECKING:
+    from letsbe.orchestrator.migrations import Migration
 
 
 @click.command()
@@ -14,23 +18,46 @@ from letsbe.orchestrator.cli_options import home_option
 @click.option("--host", help="Address to serve on (of a new home). [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65_535), help="Port to serve on (of a new home). [default: 8443]")
 @click.option("--san", "names", multiple=True, metavar="NAME", help="DNS name or address for the certificate.")
-def init(home: str, host: str | None, port: int | None, names: tuple[str, ...]) -> None:
+@click.option("--database", metavar="URL", help="Database (of a new home). [default: SQLite in the home]")
+def init(home: str, host: str | None, port: int | None, names: tuple[str, ...], database: str | None) -> None:
     """Make the home directory: configuration, database, CA, server certificate, signing key.
 
-    Run again, it makes what is missing, and issues the server certificate anew when it lacks a name or is about to
-    expire. It never replaces a key.
+    Run again, it makes what is missing, brings an older database up to date as `migrate` does, and issues the server
+    certificate anew when it lacks a name or is about to expire. It never replaces a key.
+
+    A URL of PostgreSQL is postgresql+psycopg://USER@HOST/NAME; its password belongs into ~/.pgpass, since a command
+    line can be read by others.
     """
     from letsbe.orchestrator.bootstrap import initialise
 
-    setup = initialise(home, host=host, port=port, names=list(names))
+    setup = initialise(home, host=host, port=port, names=list(names), database=database)
     for path in setup.made:
         click.echo(f"made     {path}")
     for path in setup.renewed:
         click.echo(f"renewed  {path}")
-    if not setup.made and not setup.renewed:
+    _tell(setup.migration)
+    if not setup.made and not setup.renewed and setup.migration.before == setup.migration.after:
         click.echo("everything is there already")
     click.echo(f"Agents need {setup.home.ca} as their ca_file.")
     click.echo(f"Next: letsbe-orchestrator serve --home {setup.home.path}")
+
+
+@click.command()
+@home_option
+def migrate(home: str) -> None:
+    """Bring the database of an older letsbe-orchestrator up to date.
+
+    Stop every `serve` and back the database up before. It is done whole or not at all; until then every other command
+    refuses to work.
+    """
+    from letsbe.orchestrator import migrations
+    from letsbe.orchestrator.home import open_home
+    from letsbe.orchestrator.store import Store
+
+    migration = migrations.migrate(Store(open_home(home).database_url))
+    _tell(migration)
+    if migration.before == migration.after:
+        click.echo(f"the database is of version {migration.after} already")
 
 
 @click.command()
@@ -58,6 +85,13 @@ def serve(home: str, host: str | None, port: int | None, plain_http: bool, url_f
         plain_http=plain_http,
         ready=ready,
     )
+
+
+def _tell(migration: Migration) -> None:
+    if migration.before is None:
+        click.echo(f"made     tables of version {migration.after}")
+    elif migration.before != migration.after:
+        click.echo(f"migrated tables of version {migration.before} to version {migration.after}")
 
 
 @click.command()

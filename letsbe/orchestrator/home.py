@@ -20,7 +20,11 @@ DEFAULT_HOME = "/var/lib/letsbe-orchestrator"
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What ``orchestrator.yml`` may say. ``database`` is an SQLAlchemy URL; null is SQLite in the home."""
+    """What ``orchestrator.yml`` may say.
+
+    ``database`` is an SQLAlchemy URL; null is SQLite in the home. Tasks and outcomes are removed ``retention_days``
+    after their end.
+    """
 
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8443
@@ -28,6 +32,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     lease_s: Annotated[int, Meta(ge=300, le=86_400)] = 900
     next_poll_s: Annotated[int, Meta(ge=0, le=86_400)] = 0
     result_bytes: Annotated[int, Meta(ge=1024, le=MAX_BODY_BYTES)] = MAX_RESULT_BYTES
+    retention_days: Annotated[int, Meta(ge=1, le=36_500)] = 90
 
 
 class Home(Struct, frozen=True):

@@ -10,8 +10,6 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi import ResponseSpec
-from sqlalchemy.exc import IntegrityError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from letsbe import protocol
 from letsbe.errors import LetsbeError
@@ -39,6 +37,7 @@ KINDS: dict[str, Kind] = {
     "result_conflict": Kind(409, protocol.PROBLEM_RESULT_CONFLICT),
     "task_gone": Kind(410, protocol.PROBLEM_TASK_GONE),
     "result_too_large": Kind(413, protocol.PROBLEM_RESULT_TOO_LARGE),
+    "database_unavailable": Kind(503),
 }
 
 #: What is answered while the database can't be reached or is locked; seconds.
@@ -97,6 +96,8 @@ def on_letsbe_error(request: Request[Any, Any, Any], error: LetsbeError) -> Resp
     kind = KINDS.get(error.code)
     if kind is None:
         return on_fault(request, error)
+    if kind.status == 503:
+        return on_database_away(error)
     detail = f"{error.message}. {error.hint}" if error.hint else error.message
     headers = {"WWW-Authenticate": "Bearer"} if kind.status == 401 else {}
     return answer(kind.status, detail, type_=kind.type, limit=error.details.get("limit"), headers=headers)
@@ -119,9 +120,9 @@ def on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[b
     return answer(error.status_code, error.detail, limit=limit, headers=dict(error.headers or {}))
 
 
-def on_database_away(_request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Locked too long, or restarting: the agent comes again, and nothing of the transaction was kept."""
-    log.warning("database: %s", getattr(error, "orig", None) or error)
+def on_database_away(error: LetsbeError) -> Response[bytes]:
+    """Locked too long, or restarting: the agent comes again. What was wrong is for the log alone."""
+    log.warning("%s", error.message)
     return answer(503, "the database is not reachable or busy", headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
@@ -135,8 +136,5 @@ EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
     LetsbeError: on_letsbe_error,
     ValidationException: on_validation,
     HTTPException: on_http,
-    OperationalError: on_database_away,
-    PoolTimeout: on_database_away,
-    IntegrityError: on_database_away,  # two transactions made the same row: the next try finds it made
     Exception: on_fault,
 }

@@ -1,4 +1,7 @@
-"""The four routes of the API. Each is one transaction; what it decides is in ``agents`` and ``tasks``."""
+"""The four routes of the API. What they decide is in ``agents`` and ``tasks``.
+
+Each is one transaction, but that a poll notes its heartbeat first, on its own: mostly there is nothing else to do.
+"""
 
 from __future__ import annotations
 
@@ -102,19 +105,21 @@ def poll(agent_id: PathId, body: RawBody, service: NamedDependency[Service]) -> 
     data = decoded(body, PollRequest)
     now = time.time()
     settings = service.settings
+    answer = PollResponse(
+        server_time=instant(now),
+        next_poll_s=settings.next_poll_s,
+        limits=PollLimits(result_bytes=settings.result_bytes),
+    )
+    with service.store.write_once() as connection:
+        has_tasks = agents.heartbeat(connection, agent_id, data, now)
+    if not has_tasks:
+        return answer
     with service.store.write() as connection:
-        agents.heartbeat(connection, agent_id, data, now)
         tasks.renew(connection, agent_id, data.running, now, settings.lease_s)
         tasks.sweep(connection, now, agent_id)
         cancel = tasks.cancellations(connection, agent_id)
         offers = tasks.offer(connection, agent_id, now, data.max_tasks, data.hold)
-    return PollResponse(
-        server_time=instant(now),
-        next_poll_s=settings.next_poll_s,
-        limits=PollLimits(result_bytes=settings.result_bytes),
-        cancel=cancel,
-        tasks=offers,
-    )
+    return msgspec.structs.replace(answer, cancel=cancel, tasks=offers)
 
 
 @post(

@@ -1,75 +1,94 @@
-"""The database behind the orchestrator: one engine, read and write transactions."""
+"""The database behind the orchestrator: read and write transactions on it, and what its errors mean."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, insert, select
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, ProgrammingError
+from sqlalchemy import Connection, inspect, select
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from letsbe.errors import LetsbeError
-from letsbe.orchestrator.tables import SCHEMA_VERSION, metadata, schema_info
-
-#: Execution option that marks a transaction as one that writes.
-_WRITES = "letsbe_writes"
-
-#: How long a SQLite writer waits for another one, in milliseconds.
-_BUSY_TIMEOUT_MS = 5_000
+from letsbe.orchestrator.engines import WRITES, make_engine
+from letsbe.orchestrator.tables import SCHEMA_VERSION, schema_info
 
 
 class Store:
-    """Transactions on the database that ``url`` (an SQLAlchemy URL) names; connects on first use."""
+    """Transactions on the database that ``url`` (an SQLAlchemy URL) names; connects on first use.
+
+    Each raises ``database_unavailable`` when the database is not reachable, or busy for too long: nothing of the
+    transaction was kept then, unless the connection was lost in the middle of the commit.
+    """
 
     def __init__(self, url: str) -> None:
-        try:
-            self.engine = _engine(url)
-        except (ArgumentError, NoSuchModuleError, ImportError) as error:
-            raise LetsbeError(
-                "invalid_config",
-                f"the database URL can't be used: {error}",
-                hint="Write it as SQLAlchemy does, for example sqlite:////path/to/file.db, and install its driver.",
-            ) from error
-
-    def create(self) -> None:
-        """Make the tables that are missing. Raises ``database_version`` on tables of another version."""
-        with self.write() as connection:
-            metadata.create_all(connection)
-            if connection.scalar(select(schema_info.c.version)) is None:
-                connection.execute(insert(schema_info).values(version=SCHEMA_VERSION))
-        self.check()
+        self.engine = make_engine(url)
+        self._is_sqlite = self.engine.dialect.name == "sqlite"
+        # PostgreSQL makes a transaction of each statement: begin and commit would be two more trips to it.
+        self._single = self.engine if self._is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def check(self) -> None:
-        """Raise unless the database can be read and holds this version's tables."""
-        try:
-            with self.read() as connection:
-                version = connection.scalar(select(schema_info.c.version))
-        except (OperationalError, ProgrammingError) as error:
+        """Raise ``database_unreadable`` or ``database_version`` unless it holds this version's tables."""
+        version = self.version()
+        if version is None:
             raise LetsbeError(
                 "database_unreadable",
-                f"{self.engine.url.render_as_string()}: {error.orig}",
+                f"{self.name} holds no tables of an orchestrator",
                 hint="Run `letsbe-orchestrator init` for this home, or correct `database` in its orchestrator.yml.",
-            ) from error
-        if version != SCHEMA_VERSION:
+            )
+        if version < SCHEMA_VERSION:
             raise LetsbeError(
                 "database_version",
-                f"{self.engine.url.render_as_string()} holds tables of version {version}, not {SCHEMA_VERSION}",
+                f"{self.name} holds tables of version {version}, and this letsbe-orchestrator needs {SCHEMA_VERSION}",
+                hint="Stop every `serve`, back the database up, and run `letsbe-orchestrator migrate`.",
+            )
+        self.refuse_newer(version)
+
+    def refuse_newer(self, version: int) -> None:
+        """Raise ``database_version`` when the tables are of a version that this program does not know."""
+        if version > SCHEMA_VERSION:
+            raise LetsbeError(
+                "database_version",
+                f"{self.name} holds tables of version {version}, this letsbe-orchestrator knows {SCHEMA_VERSION}",
                 hint="Use the letsbe-orchestrator that made them.",
             )
 
+    def version(self) -> int | None:
+        """The version of the tables; None when there are none. Raises ``database_unreadable``."""
+        try:
+            with self.read() as connection:
+                return version_in(connection)
+        except LetsbeError as error:
+            raise LetsbeError(
+                "database_unreadable",
+                f"{self.name}: {error.message}",
+                hint="Is it running, and is `database` in orchestrator.yml right?",
+            ) from error
+
+    @property
+    def name(self) -> str:
+        """The URL without its password."""
+        return self.engine.url.set(query={}).render_as_string()
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads: on SQLite it never waits for a writer."""
-        with self.engine.connect() as connection, connection.begin():
+        """Statements that only read: on SQLite they never wait for a writer, and see one state of the database."""
+        with _translated(), self._single.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that writes: committed at the end of the block, rolled back by an exception."""
-        with self.engine.connect() as connection:
-            connection = connection.execution_options(**{_WRITES: True})
+        with _translated(), self.engine.connect() as connection:
+            connection = connection.execution_options(**{WRITES: True})
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def write_once(self) -> Iterator[Connection]:
+        """A transaction of one statement that writes; cheaper than :meth:`write` on PostgreSQL."""
+        with _translated(), self._single.connect() as connection:
+            connection = connection.execution_options(**{WRITES: True})
             with connection.begin():
                 yield connection
 
@@ -78,29 +97,31 @@ class Store:
         self.engine.dispose()
 
 
-def _engine(url: str) -> Engine:
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=30)
-    engine = create_engine(parsed, poolclass=QueuePool, pool_size=10, max_overflow=30)
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
+def version_in(connection: Connection) -> int | None:
+    """The version of the tables; None when there are none."""
+    if not inspect(connection).has_table(schema_info.name):
+        return None
+    version: int | None = connection.scalar(select(schema_info.c.version))
+    return version
 
 
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # the driver must not begin transactions of its own accord
-    # FULL: an outcome that was answered with 200 is deleted by the agent, so it must survive a power cut here.
-    for pragma in (
-        f"busy_timeout={_BUSY_TIMEOUT_MS}",
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    # IntegrityError: two transactions made the same row, and the next try finds it made.
+    except (OperationalError, PoolTimeout, IntegrityError) as error:
+        raise _unavailable(error) from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise _unavailable(error) from error
+        raise
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    # A deferred transaction that turns writer late fails at once when another one wrote meanwhile; IMMEDIATE waits.
-    writes = connection.get_execution_options().get(_WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def _unavailable(error: Exception) -> LetsbeError:
+    lines = str(getattr(error, "orig", None) or error).splitlines()
+    return LetsbeError(
+        "database_unavailable",
+        f"the database is not reachable or busy: {lines[0] if lines else error}",
+        hint="Nothing was changed; try again.",
+    )

@@ -22,17 +22,17 @@ from sqlalchemy import (
     Text,
 )
 
-#: Raised by one with every change of the tables below.
-SCHEMA_VERSION = 1
+#: Raised by one with every change of the tables below; ``migrations`` has a step for each.
+SCHEMA_VERSION = 3
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(column_0_label)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+NAMING = {
+    "ix": "ix_%(column_0_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+metadata = MetaData(naming_convention=NAMING)
 
 schema_info = Table("schema_info", metadata, Column("version", Integer, primary_key=True, autoincrement=False))
 
@@ -92,7 +92,7 @@ tasks = Table(
     Column("attempt_id", String(36)),
     Column("lease_until", Double),
     Column("cancel_requested_at", Double),
-    Column("finished_at", Double),
+    Column("finished_at", Double, index=True),  # of every task that has ended
     Column("status", String(16)),
     Column("progress", JSON(none_as_null=True)),
     Column("envelope_bytes", Integer, nullable=False),
@@ -110,6 +110,7 @@ results = Table(
     Column("body", LargeBinary, nullable=False),  # the very bytes that the agent sent
 )
 
+#: Sessions of the pages; the rest of one is in its cookie.
 page_sessions = Table(
     "page_sessions",
     metadata,
@@ -117,10 +118,19 @@ page_sessions = Table(
     Column("expires_at", Double, nullable=False),
 )
 
+#: Attempts to log in that have not succeeded, of the last minutes.
 login_attempts = Table(
     "login_attempts",
     metadata,
     Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     Column("at", Double, nullable=False, index=True),
     Column("address", String(64), nullable=False),
+)
+
+#: What serving processes do in turn: whoever moves ``due_at`` on does it. A chore that was never done has no row.
+chores = Table(
+    "chores",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("due_at", Double, nullable=False),
 )

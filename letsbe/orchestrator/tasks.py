@@ -15,6 +15,10 @@ be answered with 410); on a claimed one it is a request, which polls deliver, an
 
 An outcome counts whatever the state: an agent may refuse a task that it never claimed, and what was done was done.
 Every function works inside the caller's write transaction. ``now`` is in seconds since the epoch.
+
+Several processes may serve one PostgreSQL. What looks through many tasks passes over those that another transaction is
+changing (SKIP LOCKED), and what must have a certain one locks one at a time, in the order of their ids: so no
+transactions wait for each other in a circle.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from letsbe.errors import LetsbeError
 from letsbe.orchestrator.tables import results, tasks
@@ -52,6 +56,7 @@ class State(StrEnum):
 UNCLAIMED = (State.WAITING, State.OFFERED)
 #: Begun, the outcome not known.
 HELD = (State.CLAIMED, State.LAPSED)
+NOT_ENDED = (*UNCLAIMED, *HELD)
 #: No state follows, unless an outcome arrives after all.
 ENDED = (State.FINISHED, State.CANCELLED, State.EXPIRED)
 
@@ -97,6 +102,8 @@ def offer(connection: Connection, agent_id: str, now: float, most: int, only: Ho
         .with_for_update(skip_locked=True)
     ).all()
     chosen = _within_budget(due)
+    if not chosen:
+        return []
     for row in chosen:
         if row.attempt_id is None:
             connection.execute(
@@ -193,17 +200,16 @@ def cancel(connection: Connection, task_id: str, now: float) -> State:
 
 def sweep(connection: Connection, now: float, agent_id: str | None = None) -> None:
     """Mark what the clock has ended: unclaimed tasks past ``expires_at``, claimed ones past their lease."""
-    mine = tasks.c.agent_id == agent_id if agent_id is not None else tasks.c.agent_id.is_not(None)
-    connection.execute(
-        update(tasks)
-        .where(and_(tasks.c.state.in_(UNCLAIMED), mine, tasks.c.expires_at <= now))
-        .values(state=State.EXPIRED, finished_at=tasks.c.expires_at)
-    )
-    connection.execute(
-        update(tasks)
-        .where(and_(tasks.c.state == State.CLAIMED, mine, tasks.c.lease_until <= now))
-        .values(state=State.LAPSED)
-    )
+    mine = () if agent_id is None else (tasks.c.agent_id == agent_id,)
+    expired = tasks.c.state.in_(UNCLAIMED), tasks.c.expires_at <= now
+    lapsed = tasks.c.state == State.CLAIMED, tasks.c.lease_until <= now
+    for which, values in (
+        (expired, {"state": State.EXPIRED, "finished_at": tasks.c.expires_at}),
+        (lapsed, {"state": State.LAPSED}),
+    ):
+        found = connection.scalars(select(tasks.c.seq).where(*mine, *which).with_for_update(skip_locked=True)).all()
+        if found:
+            connection.execute(update(tasks).where(tasks.c.seq.in_(found)).values(**values))
 
 
 def _locked(connection: Connection, agent_id: str | None, task_id: str) -> AnyRow:

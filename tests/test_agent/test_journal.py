@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,23 @@ def test_state_directory_that_others_can_write_is_refused(tmp_path: Path) -> Non
     with pytest.raises(LetsbeError) as raised:
         Journal(str(state))
     assert raised.value.code == "unsafe_permissions"
+
+
+def test_journal_that_another_process_is_just_making_is_waited_for(tmp_path: Path) -> None:
+    import sqlite3
+    import threading
+
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    other = sqlite3.connect(state / "state.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    end = threading.Timer(0.2, other.execute, ["ROLLBACK"])
+    end.start()
+    with closing(Journal(str(state))) as journal:
+        journal.remember("name", "value")
+        assert journal.fact("name") == "value"
+    end.join()
+    other.close()
 
 
 def test_journal_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:

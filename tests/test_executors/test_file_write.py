@@ -81,6 +81,7 @@ def test_empty_content(agent: Agent) -> None:
         ({"content": "a", "content_b64": "YQ=="}, "$.content"),
         ({"content_b64": "YQ"}, "$.content_b64"),
         ({"content_b64": "Y Q=="}, "$.content_b64"),
+        ({"content_b64": "Yé=="}, "$.content_b64"),
         ({"content": "a", "mode": "block"}, "$.block_id"),
         ({"content": "a", "block_id": "x"}, "$.block_id"),
         ({"content": "a", "mode": "block", "block_id": "a b"}, "$.block_id"),

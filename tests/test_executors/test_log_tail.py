@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -191,9 +192,16 @@ def test_following_sees_through_rotation(machine: tuple[Agent, Stack]) -> None:
         assert finish(process) == 0
 
 
-def follow(agent: Agent, stack: Stack, service: str) -> subprocess.Popen[bytes]:
+@contextmanager
+def follow(agent: Agent, stack: Stack, service: str) -> Iterator[subprocess.Popen[bytes]]:
     command = [*program(), "log-tail", "--stack", stack.name, "--services", service, "--follow"]
-    return subprocess.Popen(command, env=agent.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+    with subprocess.Popen(
+        command, env=agent.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # a test that failed would wait for it without end
 
 
 def next_line(process: subprocess.Popen[bytes]) -> bytes:

@@ -7,18 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.orchestrator_fixture import Orchestrator, orchestrator, shared_orchestrator
+from tests.orchestrator_fixture import NewDatabase, Orchestrator, orchestrator, prepared, shared_orchestrator
 from tests.test_orchestrator.fake_agent import FakeAgent, registered
 
 __all__ = ["agent", "home", "orchestrator", "shared_orchestrator"]
 
 
+@pytest.fixture(scope="session")
+def database(either_database: NewDatabase) -> NewDatabase:
+    """Everything of the orchestrator works on both."""
+    return either_database
+
+
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Orchestrator]:
+def home(tmp_path: Path, database: NewDatabase) -> Iterator[Orchestrator]:
     """An orchestrator that does not serve: for the commands, and for the store."""
-    unserved = Orchestrator(tmp_path / "orchestrator")
-    yield unserved
-    unserved.close()
+    with prepared(tmp_path, database) as unserved:
+        yield unserved
 
 
 @pytest.fixture

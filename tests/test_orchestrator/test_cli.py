@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,14 @@ import requests
 
 from letsbe.orchestrator.views import list_tasks
 from letsbe.protocol import epoch
-from tests.orchestrator_fixture import ROOT, Orchestrator
+from tests.orchestrator_fixture import ROOT, NewDatabase, Orchestrator
 from tests.test_orchestrator.fake_agent import FakeAgent, outcome, registered
+
+
+@pytest.fixture(scope="session")
+def database() -> NewDatabase:
+    """SQLite: what the commands do in either database is in test_databases.py."""
+    return nullcontext
 
 
 def run(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
@@ -328,7 +335,7 @@ def test_an_outcome_can_not_command_the_terminal(shared_orchestrator: Orchestrat
 
 def test_every_command_has_its_help() -> None:
     listed = run("--help").stdout
-    for command in ("init", "serve", "enrol", "agents", "submit", "tasks", "show", "cancel", "openapi"):
+    for command in ("init", "migrate", "serve", "enrol", "agents", "submit", "tasks", "show", "cancel", "openapi"):
         assert f"  {command} " in listed
         help_text = run(command, "--help").stdout
         assert help_text.startswith(f"Usage: letsbe-orchestrator {command}")

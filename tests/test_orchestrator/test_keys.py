@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import ssl
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
@@ -18,8 +19,14 @@ from letsbe.orchestrator import certificates, signing
 from letsbe.orchestrator.bootstrap import initialise
 from letsbe.orchestrator.times import ago, parse_moment, parse_span
 from letsbe.protocol import Task, epoch, new_id
-from tests.orchestrator_fixture import Orchestrator
+from tests.orchestrator_fixture import NewDatabase, Orchestrator
 from tests.test_orchestrator.fake_agent import registered
+
+
+@pytest.fixture(scope="session")
+def database() -> NewDatabase:
+    """SQLite: no database has a part in this."""
+    return nullcontext
 
 
 def names(home: Orchestrator) -> list[str]:

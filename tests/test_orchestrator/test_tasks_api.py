@@ -349,7 +349,8 @@ def test_a_bad_poll_is_refused_with_its_place(agent: FakeAgent, body: dict[str, 
 def test_claims_and_results_sent_at_once_agree(agent: FakeAgent) -> None:
     submit(agent)
     with ThreadPoolExecutor(8) as pool:
-        polls = list(pool.map(lambda _: agent.offers(), range(16)))
+        # On PostgreSQL a poll passes over what another one is just being offered.
+        polls = [offers for offers in pool.map(lambda _: agent.offers(), range(16)) if offers]
         assert all(offers == polls[0] for offers in polls)
         (offer,) = polls[0]
         attempt = offer["task_id"], offer["attempt_id"]

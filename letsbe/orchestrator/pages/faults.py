@@ -8,8 +8,6 @@ from urllib.parse import quote
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.response import Redirect
-from sqlalchemy.exc import IntegrityError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from letsbe.errors import LetsbeError
 from letsbe.orchestrator.pages.gate import NotLoggedIn
@@ -27,20 +25,16 @@ def _to_login(_request: Request[Any, Any, Any], error: NotLoggedIn) -> Redirect:
 def _foreseen(request: Request[Any, Any, Any], error: LetsbeError) -> Response[str]:
     kind = KINDS.get(error.code)
     status = _STATUSES.get(error.code) or (kind.status if kind else 500)
-    if status == 500:
+    if status >= 500:
         log.error("%s %s: %s", request.method, request.url.path, error)
-    return _page(request, status, error.message, error.hint)
+    answer = _page(request, status, error.message, error.hint)
+    if status == 503:
+        answer.set_header("Retry-After", str(RETRY_AFTER_S))
+    return answer
 
 
 def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[str]:
     return _page(request, error.status_code, error.detail.partition(":")[0] or "the request is not valid")
-
-
-def _database_away(request: Request[Any, Any, Any], error: Exception) -> Response[str]:
-    log.warning("database: %s", getattr(error, "orig", None) or error)
-    answer = _page(request, 503, "the database is not reachable or busy", "Load the page anew in a moment.")
-    answer.set_header("Retry-After", str(RETRY_AFTER_S))
-    return answer
 
 
 def _fault(request: Request[Any, Any, Any], error: Exception) -> Response[str]:
@@ -57,8 +51,5 @@ EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
     LetsbeError: _foreseen,
     HTTPException: _http,
     ValidationException: _http,  # else the API's handler, which names it, would win over that of its base
-    OperationalError: _database_away,
-    PoolTimeout: _database_away,
-    IntegrityError: _database_away,
     Exception: _fault,
 }

@@ -11,7 +11,6 @@ from litestar import Response, get, post
 from litestar.params import Parameter, RawBody
 from litestar.response import Redirect
 from msgspec import Struct
-from sqlalchemy.exc import IntegrityError
 
 from letsbe.errors import LetsbeError
 from letsbe.orchestrator import signing, submission, views
@@ -77,11 +76,9 @@ def submit(request: PageRequest, agent_id: PathId, task_type: str, body: RawBody
         try:
             submission.submit(desk.home, desk.store, order)
             return Redirect(f"/tasks/{task_id}?sent=now&refresh=true", status_code=303)
-        except IntegrityError:
-            if not _exists(desk, task_id):
-                raise
-            return Redirect(f"/tasks/{task_id}?sent=before", status_code=303)
         except LetsbeError as error:
+            if _exists(desk, task_id):  # the form was sent twice at once, and the other one was faster
+                return Redirect(f"/tasks/{task_id}?sent=before", status_code=303)
             wrong = {"": error.message}
     return _form_page(request, target, form, wrong, task_id)
 
