@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 from litestar import Response, get, post
-from litestar.params import Parameter, RawBody
+from litestar.params import QueryParameter, RawBody
 from litestar.response import Redirect
 
 from letsbe.errors import LetsbeError
@@ -23,7 +23,7 @@ from letsbe.protocol import Outcome
 #: Rows of a list.
 PAGE_ROWS = 50
 
-Query = Annotated[str, Parameter(max_length=255)]
+Query = Annotated[str, QueryParameter(max_length=255)]
 
 
 @get("/", sync_to_thread=True)
@@ -54,8 +54,8 @@ def agent_page(request: PageRequest, agent_id: PathId) -> Response[str]:
 def tasks_page(
     request: PageRequest,
     agent: Query = "",
-    in_state: Annotated[str, Parameter(query="state", max_length=255)] = "",
-    of_type: Annotated[str, Parameter(query="type", max_length=255)] = "",
+    in_state: Annotated[str, QueryParameter(name="state", max_length=255)] = "",
+    of_type: Annotated[str, QueryParameter(name="type", max_length=255)] = "",
     before: Query = "",
 ) -> Response[str]:
     """Tasks, the newest first."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Request, Response, get, post
 from litestar.datastructures import Cookie
-from litestar.params import Parameter, RawBody
+from litestar.params import QueryParameter, RawBody
 from litestar.response import Redirect
 
 from letsbe.errors import LetsbeError
@@ -23,7 +23,7 @@ SMALL_FORM_BYTES = 64 * 1024
 
 
 @get("/login", sync_to_thread=True)
-def login_page(request: Request[Any, Any, Any], back: str = Parameter(query="back", default="/")) -> Response[str]:
+def login_page(request: Request[Any, Any, Any], back: Annotated[str, QueryParameter()] = "/") -> Response[str]:
     """The form, or how to set a password."""
     admin = administrator.load(_desk(request).home)
     return _unset(request) if admin is None else _form(request, admin, local_path(back))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from litestar import Response, get, post
-from litestar.params import Parameter, RawBody
+from litestar.params import QueryParameter, RawBody
 from litestar.response import Redirect
 from msgspec import Struct
 
@@ -40,7 +40,7 @@ class Target(Struct, frozen=True):
 
 @get("/submit", sync_to_thread=True)
 def choose_page(
-    request: PageRequest, agent: Query = "", of_type: Annotated[str, Parameter(query="type", max_length=64)] = ""
+    request: PageRequest, agent: Query = "", of_type: Annotated[str, QueryParameter(name="type", max_length=64)] = ""
 ) -> Response[Any]:
     """Choose an agent and a task type."""
     desk: Desk = request.app.state.desk
