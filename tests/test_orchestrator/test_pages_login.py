@@ -25,12 +25,6 @@ from tests.orchestrator_fixture import Orchestrator
 from tests.test_orchestrator.visitor import PASSWORD, Visitor, logged_in, text_of, token_in
 
 
-@pytest.fixture
-def visitor(shared_orchestrator: Orchestrator) -> Visitor:
-    """The administrator, logged in."""
-    return logged_in(shared_orchestrator)
-
-
 def routes(method: str) -> list[str]:
     """The paths behind the gate that take ``method``, with ids in them."""
     paths = [route.path for route in BEHIND_THE_GATE.routes if method in route.methods]  # type: ignore[union-attr]
@@ -99,20 +93,20 @@ def test_a_password_file_that_is_spoilt_is_named(home: Orchestrator) -> None:
 
 
 @pytest.mark.parametrize("path", routes("GET"))
-def test_no_page_is_shown_without_a_session(shared_orchestrator: Orchestrator, path: str) -> None:
-    answer = Visitor(shared_orchestrator).get(path)
+def test_no_page_is_shown_without_a_session(paged: Orchestrator, path: str) -> None:
+    answer = Visitor(paged).get(path)
     assert (answer.status_code, answer.headers["location"].partition("?")[0]) == (303, "/login")
 
 
 @pytest.mark.parametrize("path", routes("POST"))
-def test_no_form_is_taken_without_a_session(shared_orchestrator: Orchestrator, path: str) -> None:
-    answer = Visitor(shared_orchestrator).post(path, {"form_token": "0" * 64})
+def test_no_form_is_taken_without_a_session(paged: Orchestrator, path: str) -> None:
+    answer = Visitor(paged).post(path, {"form_token": "0" * 64})
     assert (answer.status_code, answer.headers["location"]) == (303, "/login?back=/")
 
 
 Spoil = Callable[[Visitor], dict[str, Any]]
 SPOILT: dict[str, Spoil] = {
-    "no token": lambda visitor: {},
+    "no token": lambda visitor: {"form": {"something": "else"}},
     "empty token": lambda visitor: {"form": {"form_token": ""}},
     "wrong token": lambda visitor: {"form": {"form_token": "0" * 64}},
     "not ascii": lambda visitor: {"form": {"form_token": "\u00e9\udcff".encode(errors="surrogateescape")}},
@@ -130,40 +124,36 @@ SPOILT: dict[str, Spoil] = {
 
 
 @pytest.mark.parametrize("path", routes("POST"))
+def test_no_form_is_taken_without_its_token(visitor: Visitor, path: str) -> None:
+    assert visitor.post(path, {"json": "{}"}).status_code == 403
+
+
 @pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT.keys())
-def test_a_form_that_did_not_come_from_a_page_of_the_session_is_refused(
-    visitor: Visitor, path: str, spoil: Spoil
-) -> None:
-    answer = visitor.post(path, **spoil(visitor))
+def test_a_form_that_did_not_come_from_a_page_of_the_session_is_refused(visitor: Visitor, spoil: Spoil) -> None:
+    answer = visitor.post("/logout", **spoil(visitor))
     assert answer.status_code in (400, 403), answer.text
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert visitor.get("/").status_code == 200
 
 
 def test_the_cookie_is_for_this_host_https_and_no_script(visitor: Visitor) -> None:
-    answer = visitor.login()
+    answer = Visitor(visitor.orchestrator).login()
     cookie = next(value for value in answer.raw.headers.getlist("set-cookie") if value.startswith("__Host-letsbe="))
     parts = {part.strip().lower() for part in cookie.split(";")[1:]}
     assert parts == {"secure", "httponly", "samesite=strict", "path=/"}
-    assert visitor.login().raw.headers.getlist("set-cookie")[0] != cookie
 
 
-def test_a_wrong_password_is_told_and_opens_nothing(orchestrator: Orchestrator) -> None:
-    admin.set_password(orchestrator.home, PASSWORD)
-    visitor = Visitor(orchestrator)
-    answer = visitor.login(PASSWORD + "!")
-    assert answer.status_code == 403
-    assert "This is not the password." in text_of(answer)
-    assert visitor.get("/").status_code == 303
-    assert PASSWORD not in answer.text
-    assert PASSWORD not in orchestrator.log()
-
-
-def test_attempts_are_limited_and_counted_anew_after_a_while(orchestrator: Orchestrator) -> None:
+def test_a_wrong_password_opens_nothing_and_attempts_are_limited_and_counted_anew_after_a_while(
+    orchestrator: Orchestrator,
+) -> None:
     admin.set_password(orchestrator.home, PASSWORD)
     visitor = Visitor(orchestrator)
     for _ in range(sessions.PER_ADDRESS):
-        assert visitor.login("not the password").status_code == 403
+        wrong = visitor.login("not the password")
+        assert wrong.status_code == 403
+        assert "This is not the password." in text_of(wrong)
+        assert "not the password" not in text_of(wrong).replace("This is not the password.", "")
+        assert visitor.get("/").status_code == 303
     refused = visitor.login()
     assert refused.status_code == 429
     assert refused.headers["retry-after"] == str(sessions.WINDOW_S)
@@ -177,6 +167,7 @@ def test_attempts_are_limited_and_counted_anew_after_a_while(orchestrator: Orche
         rows = [{"at": time.time(), "address": f"192.0.2.{number}"} for number in range(sessions.IN_ALL)]
         connection.execute(insert(login_attempts), rows)
     assert visitor.login().status_code == 429
+    assert PASSWORD not in orchestrator.log()
 
 
 def test_the_login_form_needs_its_cookie_and_a_foreign_page_can_not_send_it(visitor: Visitor) -> None:
@@ -187,7 +178,8 @@ def test_the_login_form_needs_its_cookie_and_a_foreign_page_can_not_send_it(visi
     assert stranger.post("/login", form).status_code == 403
 
 
-def test_logging_out_ends_the_session_itself(visitor: Visitor) -> None:
+def test_logging_out_ends_the_session_itself(paged: Orchestrator) -> None:
+    visitor = logged_in(paged)
     thief = Visitor(visitor.orchestrator)
     thief.session.cookies.update(visitor.session.cookies)
     assert thief.get("/").status_code == 200
@@ -196,40 +188,34 @@ def test_logging_out_ends_the_session_itself(visitor: Visitor) -> None:
     assert thief.get("/").status_code == 303
 
 
-def test_a_session_ends_with_its_time(orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_ends_with_its_time(paged: Orchestrator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "LIFETIME_S", 0)
-    admin.set_password(orchestrator.home, PASSWORD)
-    made = admin.load(orchestrator.home)
+    made = admin.load(paged.home)
     assert made is not None
-    with orchestrator.database() as connection:
+    with paged.database() as connection:
         over = sessions.begin(connection, made, time.time())
         # The row alone does not make it valid: the end is signed into the cookie.
-        connection.execute(update(page_sessions).values(expires_at=time.time() + 900))
-    visitor = Visitor(orchestrator)
+        connection.execute(update(page_sessions).values(expires_at=time.time() + 3600))
+    visitor = Visitor(paged)
     visitor.session.headers["Cookie"] = f"{sessions.COOKIE}={over}"
     assert visitor.get("/").status_code == 303
 
 
-def test_a_row_in_the_database_makes_no_session(shared_orchestrator: Orchestrator, visitor: Visitor) -> None:
+def test_a_row_in_the_database_makes_no_session(visitor: Visitor) -> None:
     token = sessions.new_token()
-    with shared_orchestrator.database() as connection:
+    with visitor.orchestrator.database() as connection:
         digest = sessions._hash(token)
         connection.execute(insert(page_sessions).values(token_hash=digest, expires_at=time.time() + 900))
-    stranger = Visitor(shared_orchestrator)
+    stranger = Visitor(visitor.orchestrator)
     stranger.session.headers["Cookie"] = f"{sessions.COOKIE}={token}.{int(time.time()) + 900}.{'0' * 64}"
     assert stranger.get("/").status_code == 303
 
 
-def test_a_cookie_without_its_row_is_no_session(orchestrator: Orchestrator) -> None:
-    visitor = logged_in(orchestrator)
-    with orchestrator.database() as connection:
-        connection.execute(delete(page_sessions))
-    assert visitor.get("/").status_code == 303
-
-
-def test_a_new_password_ends_every_session(orchestrator: Orchestrator) -> None:
-    visitor = logged_in(orchestrator)
-    admin.set_password(orchestrator.home, PASSWORD)
+def test_a_cookie_without_its_row_is_no_session(paged: Orchestrator) -> None:
+    visitor = logged_in(paged)
+    token = visitor.session.cookies[sessions.COOKIE].partition(".")[0]
+    with paged.database() as connection:
+        connection.execute(delete(page_sessions).where(page_sessions.c.token_hash == sessions._hash(token)))
     assert visitor.get("/").status_code == 303
 
 
@@ -247,7 +233,7 @@ def test_a_new_password_ends_every_session(orchestrator: Orchestrator) -> None:
 )
 def test_after_the_login_only_a_path_of_this_site_is_gone_to(visitor: Visitor, text: str, path: str) -> None:
     assert local_path(text) == path
-    assert visitor.login(back=text).headers["location"] == path
+    assert Visitor(visitor.orchestrator).login(back=text).headers["location"] == path
 
 
 ANSWERS = {
@@ -274,3 +260,16 @@ def test_no_page_carries_a_script_or_a_style_of_its_own(visitor: Visitor, path: 
     text = visitor.get(path).text.lower()
     for forbidden in ("<script", "<style", " style=", " onclick=", "http://", "https://"):
         assert forbidden not in text
+
+
+def test_a_new_password_ends_every_session(home: Orchestrator) -> None:
+    admin.set_password(home.home, PASSWORD)
+    before = admin.load(home.home)
+    assert before is not None
+    with home.database() as connection:
+        cookie = sessions.begin(connection, before, time.time())
+        assert sessions.find(connection, before, cookie, time.time()) is not None
+        admin.set_password(home.home, PASSWORD)
+        after = admin.load(home.home)
+        assert after is not None
+        assert sessions.find(connection, after, cookie, time.time()) is None

@@ -28,7 +28,7 @@ def page(request: Request[Any, Any, Any], template: str, *, status_code: int = 2
     text = _ENVIRONMENT.get_template(template).render(
         session=known, path=request.url.path, version=__version__, now=time.time(), **context
     )
-    return Response(text, status_code=status_code, media_type="text/html; charset=utf-8")
+    return Response(text, status_code=status_code, media_type="text/html")
 
 
 def visible(text: str) -> str:

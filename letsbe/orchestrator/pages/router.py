@@ -17,7 +17,7 @@ _STATIC = resources.files("letsbe.orchestrator.pages").joinpath("static")
 @get("/pages.css", sync_to_thread=False)
 def stylesheet() -> Response[bytes]:
     """The one stylesheet."""
-    return _static("pages.css", "text/css; charset=utf-8")
+    return _static("pages.css", "text/css")
 
 
 @get("/favicon.svg", sync_to_thread=False)
