@@ -24,6 +24,7 @@ EXECUTOR_REGISTRY: dict[str, str] = {
     "SHELL": "shell:Shell",
     "LOG_TAIL": "log_tail:LogTail",
     "SERVICE_DISCOVER": "service_discover:ServiceDiscover",
+    "HEALTHCHECK": "healthcheck:Healthcheck",
     "COMPOSITE": "composite:Composite",
 }
 

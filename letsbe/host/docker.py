@@ -53,6 +53,16 @@ class Engine:
         self._answer_s = answer_s
         self._connected: APIClient | None = None
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is this machine's, so that its processes and ports are to be found here."""
+        return self.address.startswith("unix://")
+
+    def info(self) -> Json:
+        """``DockerRootDir`` and much more."""
+        found: Json = self._json("/info")
+        return found
+
     def version(self) -> Json:
         """``Version``, ``ApiVersion``, ``Os`` and more of the engine."""
         found: Json = self._json("/version")
@@ -63,6 +73,17 @@ class Engine:
         filters = {"label": [f"{key}={value}" if value else key for key, value in (labels or {}).items()]}
         found: list[Json] = self._json("/containers/json", all=int(all), filters=_compact(filters))
         return found
+
+    def addresses(self) -> set[str]:
+        """The addresses of the running containers; none when there is no engine to ask."""
+        try:
+            running = self.containers(all=False)
+        except LetsbeError:
+            return set()
+        networks = [
+            net for one in running for net in ((one.get("NetworkSettings") or {}).get("Networks") or {}).values()
+        ]
+        return {net.get(key) for net in networks if net for key in ("IPAddress", "GlobalIPv6Address")} - {None, ""}
 
     def inspect(self, ids: Iterable[str]) -> list[Json]:
         """Containers in full, in the order of ``ids``; those that are gone meanwhile are left out."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 import msgspec
-from sqlalchemy import Connection, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, exists, insert, or_, select, update
 
 from letsbe.errors import LetsbeError
 from letsbe.orchestrator import auth
-from letsbe.orchestrator.tables import agents, tasks
+from letsbe.orchestrator.tables import agents, key_sets, tasks
 from letsbe.orchestrator.tasks import NOT_ENDED
 from letsbe.protocol import PollRequest, RegisterRequest
 
@@ -49,11 +49,13 @@ def register(connection: Connection, request: RegisterRequest, now: float) -> st
 
 
 def heartbeat(connection: Connection, agent_id: str, request: PollRequest, now: float) -> bool:
-    """Note what an agent says of itself in a poll; whether any task of it has not ended yet.
+    """Note what an agent says of itself in a poll; whether a task of it has not ended, or it lacks a key set.
 
     One statement, because it is all that most polls come to.
     """
-    has_tasks = exists().where(tasks.c.state.in_(NOT_ENDED), tasks.c.agent_id == agent_id)
+    is_awaited: ColumnElement[bool] = exists().where(tasks.c.state.in_(NOT_ENDED), tasks.c.agent_id == agent_id)
+    if request.key_set_version is not None:
+        is_awaited = or_(is_awaited, exists().where(key_sets.c.version > request.key_set_version))
     found = connection.scalar(
         update(agents)
         .where(agents.c.agent_id == agent_id)
@@ -63,9 +65,10 @@ def heartbeat(connection: Connection, agent_id: str, request: PollRequest, now: 
             capabilities_digest=_plain(request.capabilities_digest),
             inventory_digest=_plain(request.inventory_digest),
             outbox_depth=request.outbox_depth,
+            key_set_version=request.key_set_version,
             hold=None if request.hold is None else msgspec.to_builtins(request.hold),
         )
-        .returning(has_tasks)
+        .returning(is_awaited)
     )
     return bool(found)
 

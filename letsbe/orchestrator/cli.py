@@ -11,8 +11,10 @@ from letsbe import __version__
 from letsbe.errors import EXIT_INTERRUPTED, EXIT_USAGE, LetsbeError
 from letsbe.orchestrator.cli_admin import admin
 from letsbe.orchestrator.cli_agents import agents, enrol
+from letsbe.orchestrator.cli_keys import keys
 from letsbe.orchestrator.cli_server import init, migrate, openapi, serve
-from letsbe.orchestrator.cli_tasks import cancel, show, submit, tasks
+from letsbe.orchestrator.cli_submit import sign, submit
+from letsbe.orchestrator.cli_tasks import cancel, show, tasks
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -24,7 +26,7 @@ def orchestrator() -> None:
     """
 
 
-for command in (init, migrate, serve, openapi, admin, enrol, agents, submit, tasks, show, cancel):
+for command in (init, migrate, serve, openapi, admin, enrol, agents, keys, sign, submit, tasks, show, cancel):
     orchestrator.add_command(command)
 
 

@@ -124,11 +124,6 @@ def show_task(connection: Connection, task_id: str, *, with_payload: bool = Fals
     return TaskDetail(**_fields(row), outcome=None if body is None else Raw(body), payload=payload)
 
 
-def has_task(connection: Connection, task_id: str) -> bool:
-    """Whether there is such a task."""
-    return connection.scalar(select(tasks.c.seq).where(tasks.c.task_id == task_id)) is not None
-
-
 def outcome_of(connection: Connection, task_id: str) -> Outcome | None:
     """The outcome of a task, None while there is none."""
     body = connection.scalar(select(results.c.body).where(results.c.task_id == task_id))

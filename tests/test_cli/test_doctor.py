@@ -349,3 +349,12 @@ def test_report_has_the_documented_shape(agent: Agent) -> None:
     document: Any = agent.json("doctor")
     assert set(document) == {"status", "checks"}
     assert all(set(finding) == {"check", "status", "observed", "hint"} for finding in document["checks"])
+
+
+def test_a_task_type_lacks_an_engine_that_does_not_answer(agent: Agent) -> None:
+    done = agent.cli("doctor", env={"DOCKER_HOST": "unix:///nowhere/docker.sock"})
+    findings = [one["observed"] for one in json.loads(done.stdout)["checks"] if one["check"] == "executors"]
+    assert "HEALTHCHECK lacks docker" in findings
+    found = agent.cli("echo", "--probe", env={"DOCKER_HOST": "unix:///nowhere/docker.sock"})
+    abilities = {one["type"]: one["missing"] for one in json.loads(found.stdout)["data"]["abilities"]}
+    assert abilities["HEALTHCHECK"] == ["docker"]

@@ -89,7 +89,7 @@ def place(home: Orchestrator) -> Path:
         (["submit", "ECHO", "{}", "--agent", "web-1", "--expires", "soon"], 2, "'soon' is neither"),
         (["submit", "ECHO", "{}", "--agent", "x", "--expires", "1h", "--not-before", "2h"], 2, "before it may begin"),
         (["submit", "ECHO", "{}", "--agent", "x", "--expires", "2020-01-01T00:00:00Z"], 2, "before it may begin"),
-        (["submit", "ECHO", "{}"], 2, "Missing option '--agent'"),
+        (["submit", "ECHO", "{}"], 2, "give TYPE, PAYLOAD and --agent, or --envelope"),
         (["show", "nothing"], 1, "no task nothing"),
         (["cancel", "nothing"], 1, "no task nothing"),
         (["enrol", "--expires", "0s"], 2, "'0s' is no time span"),

@@ -8,9 +8,11 @@ from letsbe.agent.checkup.finding import Finding, ok, warn
 from letsbe.agent.config import Config
 from letsbe.executors import EXECUTOR_REGISTRY, executor_class
 from letsbe.host.processes import Processes
-from letsbe.tools.versions import OLDEST_COMPOSE, is_older
+from letsbe.tools.versions import OLDEST_COMPOSE, VERSION_COMMANDS, is_older
 
 _TIMEOUT_S = 4.0
+#: The program alone is not enough: the engine has to answer, the plugin has to be there.
+_ANSWERING = ("docker", "compose")
 
 
 def docker(config: Config) -> list[Finding]:  # noqa: ARG001 - the signature of a check
@@ -47,7 +49,11 @@ def executors(config: Config) -> list[Finding]:  # noqa: ARG001 - the signature 
 def _is_there(need: str) -> bool:
     if need == "root":
         return os.geteuid() == 0
-    return Processes().which(need) is not None
+    executable, arguments = VERSION_COMMANDS.get(need, (need, ()))
+    program = Processes().which(executable)
+    if program is None or need not in _ANSWERING:
+        return program is not None
+    return _first_line([program, *arguments])[0] == 0
 
 
 def _remedy(missing: list[str]) -> str:

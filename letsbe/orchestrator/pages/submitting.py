@@ -13,7 +13,7 @@ from litestar.response import Redirect
 from msgspec import Struct
 
 from letsbe.errors import LetsbeError
-from letsbe.orchestrator import signing, submission, views
+from letsbe.orchestrator import signing, submission, tasks, views
 from letsbe.orchestrator.pages import fields
 from letsbe.orchestrator.pages.browsing import Query
 from letsbe.orchestrator.pages.gate import Desk, Form, PageRequest, page_form, value
@@ -161,7 +161,7 @@ def _payload(target: Target, form: Form) -> tuple[dict[str, Any], dict[str, str]
 
 def _exists(desk: Desk, task_id: str) -> bool:
     with desk.store.read() as connection:
-        return views.has_task(connection, task_id)
+        return tasks.is_known(connection, task_id)
 
 
 def _barred(desk: Desk) -> str:
