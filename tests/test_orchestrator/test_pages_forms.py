@@ -18,7 +18,12 @@ def test_every_task_type_has_a_form_that_takes_its_example(task_type: str) -> No
     schema = task_types()[task_type].schema
     example = executor_class(task_type).example
     assert list(schema_check.faults(example, schema, schema.get("$defs", {}))) == []
-    form = {f"payload.{name}": filled(value) for name, value in example.items()}
+    form = {f"payload.{name}": filled(value) for name, value in example.items() if value is not False}
+    form |= {  # a box that is ticked at first, and stays so
+        field.key: ["yes"]
+        for field in fields.fields(schema)
+        if field.widget == "flag" and field.default and field.name not in example
+    }
     payload, wrong = fields.read(fields.fields(schema), form)
     assert (fields.check(payload, schema, wrong), payload) == (
         {},
