@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 DRAWINGS = {
     "SERVICE_DISCOVER": "draw_services",
     "LOG_TAIL": "draw_logs",
-    "HEALTHCHECK": "draw_health",
     "STACK_HEALTH": "draw_stack_health",
+    "HEALTHCHECK": "draw_health",
+    "DOCKER_RELOAD": "draw_reload",
 }
 
 
