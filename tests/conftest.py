@@ -47,3 +47,10 @@ def registry(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield registry
     finally:
         registry.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the fault matrix. Here, because who only hands tests out to processes reads no conftest further down."""
+    from tests.faults.docker.table import print_table
+
+    print_table(terminalreporter)

@@ -28,7 +28,7 @@ class Program(Struct, kw_only=True):
 
     name: Annotated[str, Meta(description="docker (the engine), compose, nginx, restic, chromium or apt.")]
     version: Annotated[str | None, Meta(description="Its version; null when it is not there or does not answer.")]
-    problem: Annotated[str, Meta(description="Why there is no version.")] = ""
+    problem: Annotated[str, Meta(description="Why it can't be used; empty when it can.")] = ""
 
 
 class Ability(Struct, kw_only=True):
@@ -81,7 +81,7 @@ class Echo(BaseExecutor[Payload, Data]):
             return list(pool.map(self._program, VERSION_COMMANDS))
 
     def _program(self, name: str) -> Program:
-        from letsbe.tools.versions import VERSION_COMMANDS, version_in
+        from letsbe.tools.versions import OLDEST_COMPOSE, VERSION_COMMANDS, is_older, version_in
 
         executable, arguments = VERSION_COMMANDS[name]
         path = self.host.processes.which(executable)
@@ -95,8 +95,11 @@ class Echo(BaseExecutor[Payload, Data]):
             return Program(name=name, version=None, problem=f"no answer within {PROBE_S:g} s")
         text = (done.stdout + b"\n" + done.stderr).decode("utf-8", "replace")
         version = version_in(text) if done.rc == 0 else None
-        problem = "" if version else self.context.redactor.text(text.strip()[-500:]) or "told no version"
-        return Program(name=name, version=version, problem=problem)
+        if version is None:
+            told = self.context.redactor.text(text.strip()[-500:])
+            return Program(name=name, version=None, problem=told or "told no version")
+        old = name == "compose" and is_older(version, OLDEST_COMPOSE)
+        return Program(name=name, version=version, problem=f"older than {OLDEST_COMPOSE}" if old else "")
 
 
 def abilities() -> list[Ability]:

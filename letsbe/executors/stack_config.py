@@ -7,6 +7,7 @@ from letsbe.executors import stack_secrets
 from letsbe.executors.base import Context
 from letsbe.executors.stack_source import FoundStack
 from letsbe.host import Host
+from letsbe.host.processes import Completed
 from letsbe.tools.compose import stack_argv, version_argv
 from letsbe.tools.compose_model import ComposeModel, config_argv, parse_config
 from letsbe.tools.versions import OLDEST_COMPOSE, is_older
@@ -31,8 +32,7 @@ def declared(context: Context, stack: FoundStack) -> ComposeModel:
     done = context.host.run(
         argv, changes=False, cwd=stack.directory, env=pwd, timeout_s=CONFIG_S, output_bytes=_CONFIG_BYTES
     )
-    if done.rc is None:
-        raise _invalid(stack, f"it gave no answer within {CONFIG_S:g} s")
+    _require_answer(context.host, done, CONFIG_S)
     if done.rc != 0:
         raise _invalid(stack, context.redactor.text(done.stderr.decode(errors="replace").strip())[-_MAX_REASON:])
     try:
@@ -57,13 +57,12 @@ def compose_argv(host: Host, stack: FoundStack) -> list[str]:
 def compose_program(host: Host) -> str:
     """The docker program's path; ``compose_missing`` and ``compose_too_old`` when its compose can't be used."""
     docker = host.processes.which("docker")
-    done = host.run(version_argv(docker), changes=False, timeout_s=VERSION_S) if docker else None
-    if docker is None or done is None or done.rc != 0:
-        raise LetsbeError(
-            "compose_missing",
-            "docker compose is not installed" if docker else "there is no docker program here",
-            hint="Install the compose plugin: Debian's docker-compose, or Docker's docker-compose-plugin.",
-        )
+    if docker is None:
+        raise _missing("there is no docker program here")
+    done = host.run(version_argv(docker), changes=False, timeout_s=VERSION_S)
+    _require_answer(host, done, VERSION_S)
+    if done.rc != 0:
+        raise _missing("docker compose is not installed")
     version = done.stdout.decode(errors="replace").strip()
     if is_older(version, OLDEST_COMPOSE):
         raise LetsbeError(
@@ -73,6 +72,22 @@ def compose_program(host: Host) -> str:
             details={"version": version},
         )
     return docker
+
+
+def _require_answer(host: Host, done: Completed, seconds: float) -> None:
+    """A program that was cut off says nothing about what it was asked."""
+    if done.timed_out:
+        host.deadline.check()
+        raise LetsbeError(
+            "docker_timeout",
+            f"docker compose gave no answer within {seconds:g} s",
+            hint="The machine is overloaded, or the docker program hangs: try `docker compose version`.",
+        )
+
+
+def _missing(message: str) -> LetsbeError:
+    hint = "Install the compose plugin: Debian's docker-compose, or Docker's docker-compose-plugin."
+    return LetsbeError("compose_missing", message, hint=hint)
 
 
 def _invalid(stack: FoundStack, reason: str) -> LetsbeError:

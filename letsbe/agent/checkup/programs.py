@@ -7,7 +7,7 @@ from letsbe.agent.config import Config
 from letsbe.executors import EXECUTOR_REGISTRY, executor_class
 from letsbe.host.needs import GET_COMPOSE, missing, told
 from letsbe.host.processes import Processes
-from letsbe.tools.versions import OLDEST_COMPOSE, is_older
+from letsbe.tools.versions import OLDEST_COMPOSE, is_older, version_in
 
 _TIMEOUT_S = 4.0
 
@@ -21,13 +21,14 @@ def docker(config: Config) -> list[Finding]:  # noqa: ARG001 - the signature of 
     if engine[0] != 0:
         hint = "Is it running, and is the agent's user root or in the docker group?"
         return [warn("docker", f"the engine does not answer: {engine[1]}", hint)]
-    compose = _first_line([program, "compose", "version", "--short"])
-    if compose[0] != 0:
-        return [warn("docker", f"engine {engine[1]}, but no compose plugin: {compose[1]}", GET_COMPOSE)]
-    if is_older(compose[1], OLDEST_COMPOSE):
+    rc, line = _first_line([program, "compose", "version"])
+    compose = version_in(line)
+    if rc != 0 or compose is None:
+        return [warn("docker", f"engine {engine[1]}, but no compose plugin: {line}", GET_COMPOSE)]
+    if is_older(compose, OLDEST_COMPOSE):
         hint = f"Upgrade it: task types for stacks are made for {OLDEST_COMPOSE} and later."
-        return [warn("docker", f"engine {engine[1]}, and compose {compose[1]}, which is too old", hint)]
-    return [ok("docker", f"engine {engine[1]}, compose {compose[1]}")]
+        return [warn("docker", f"engine {engine[1]}, and compose {compose}, which is too old", hint)]
+    return [ok("docker", f"engine {engine[1]}, compose {compose}")]
 
 
 def executors(config: Config) -> list[Finding]:  # noqa: ARG001 - the signature of a check
