@@ -95,6 +95,8 @@ def executor_page(name: str) -> str:
     ]
     if kind.needs:
         parts.append(f"Needs: {', '.join(kind.needs)}.\n")
+    if kind.better_with:
+        parts.append(f"Does less without: {', '.join(kind.better_with)}.\n")
     if kind.not_idempotent:
         parts.append(f"A second identical run may change things again: {kind.not_idempotent}\n")
     parts += ["## Takes\n", _fields(payload_schema(name)), "## Gives (`data`)\n", _fields(data_schema(name))]

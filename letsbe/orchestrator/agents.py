@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, insert, or_, select, update
 
 from letsbe.errors import LetsbeError
 from letsbe.orchestrator import auth
 from letsbe.orchestrator.tables import agents, key_sets, tasks
 from letsbe.orchestrator.tasks import NOT_ENDED
-from letsbe.protocol import PollRequest, RegisterRequest
+from letsbe.protocol import JournalHead, PollRequest, RegisterRequest
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -67,10 +68,20 @@ def heartbeat(connection: Connection, agent_id: str, request: PollRequest, now: 
             outbox_depth=request.outbox_depth,
             key_set_version=request.key_set_version,
             hold=None if request.hold is None else msgspec.to_builtins(request.hold),
+            **_journal(request.journal, now),
         )
         .returning(is_awaited)
     )
     return bool(found)
+
+
+def _journal(head: JournalHead | None, now: float) -> dict[str, Any]:
+    """The head of the agent's audit chain; when it can't have grown from the one before, that is kept."""
+    if head is None:
+        return {}
+    other = and_(agents.c.journal_seq == head.seq, agents.c.journal_hash != head.hash)
+    rewritten = case((or_(agents.c.journal_seq > head.seq, other), now), else_=agents.c.journal_rewritten_at)
+    return {"journal_seq": head.seq, "journal_hash": head.hash, "journal_rewritten_at": rewritten}
 
 
 def resolve(connection: Connection, agent: str) -> str:

@@ -7,13 +7,16 @@ transaction, on PostgreSQL and SQLite alike: after a crash the database is of th
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from msgspec import Struct
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Column,
     Connection,
     Double,
+    ForeignKey,
     Integer,
     MetaData,
     String,
@@ -23,6 +26,7 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.types import TypeEngine
 
 from letsbe.orchestrator.store import Store, version_in
 from letsbe.orchestrator.tables import NAMING, SCHEMA_VERSION, metadata, schema_info
@@ -86,6 +90,28 @@ def _to_3(connection: Connection) -> None:
 
 
 def _to_4(connection: Connection) -> None:
+    """What was run by hand on hosts, and the heads of their journals."""
+    columns: dict[str, TypeEngine[Any]] = {
+        "journal_seq": BigInteger(),
+        "journal_hash": String(64),
+        "journal_rewritten_at": Double(),
+    }
+    for name, kind in columns.items():
+        spelled = kind.compile(dialect=connection.dialect)
+        connection.execute(text(f"ALTER TABLE agents ADD COLUMN {name} {spelled}"))
+    there = MetaData(naming_convention=NAMING)
+    Table("agents", there, Column("agent_id", String(36), primary_key=True))
+    Table(
+        "host_runs",
+        there,
+        Column("agent_id", ForeignKey("agents.agent_id", ondelete="CASCADE"), primary_key=True),
+        Column("run_id", String(36), primary_key=True),
+        Column("finished_at", Double, nullable=False, index=True),
+        Column("told", JSON, nullable=False),
+    ).create(connection)
+
+
+def _to_5(connection: Connection) -> None:
     """The pages: sessions, and attempts to log in."""
     later = MetaData(naming_convention=NAMING)
     Table(
@@ -105,4 +131,4 @@ def _to_4(connection: Connection) -> None:
 
 
 #: The first leads from version 1 to 2.
-STEPS: tuple[Callable[[Connection], None], ...] = (_to_2, _to_3, _to_4)
+STEPS: tuple[Callable[[Connection], None], ...] = (_to_2, _to_3, _to_4, _to_5)

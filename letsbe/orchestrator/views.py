@@ -29,6 +29,9 @@ class AgentView(Struct, frozen=True, kw_only=True):
     last_seen_at: str | None
     outbox_depth: int
     hold: dict[str, Any] | None
+    journal_seq: int | None
+    journal_hash: str | None
+    journal_rewritten_at: str | None
 
 
 class TaskView(Struct, frozen=True, kw_only=True):
@@ -141,6 +144,9 @@ def _agent(row: Row[*tuple[Any, ...]]) -> AgentView:
         last_seen_at=_instant(row.last_seen_at),
         outbox_depth=row.outbox_depth,
         hold=row.hold,
+        journal_seq=row.journal_seq,
+        journal_hash=row.journal_hash,
+        journal_rewritten_at=_instant(row.journal_rewritten_at),
     )
 
 
