@@ -7,7 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection, insert, update
 
+from letsbe.orchestrator import views
+from letsbe.orchestrator.tables import agents, tasks
 from letsbe.protocol import new_id
 from tests.agents import Agent
 from tests.orchestrator_fixture import Orchestrator
@@ -214,3 +217,26 @@ def test_what_is_unknown_is_a_page(visitor: Visitor) -> None:
     for path in (f"/tasks/{new_id()}", f"/agents/{new_id()}", f"/submit/{new_id()}/ECHO"):
         answer = visitor.get(path)
         assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+
+
+def test_both_databases_count_the_newest_outcomes_of_each_agent(home: Orchestrator) -> None:
+    facts = {"fingerprint": "f", "public_key": "k", "version": "1", "executors": {}, "labels": {}, "registered_at": 0}
+    statuses = {"well": ["failed"] * 3 + ["succeeded"] * 5, "ill": ["failed"] * 6 + ["succeeded", "timed_out"]}
+    with home.database() as connection:
+        for host, ends in statuses.items():
+            connection.execute(insert(agents).values(agent_id=host, hostname=host, **facts))
+            for status in ends:
+                task_id = home_task(connection, host)
+                connection.execute(
+                    update(tasks).where(tasks.c.task_id == task_id).values(state="finished", status=status)
+                )
+        assert views.recent_failures(connection) == {"ill": 4}
+
+
+def home_task(connection: Connection, host: str) -> str:
+    """A row of a task, as nobody signed it."""
+    task_id = new_id()
+    moments = {"created_at": 0, "not_before": 0, "expires_at": 0, "timeout_s": 1}
+    facts = {"type": "ECHO", "state": "waiting", "check_only": False, "requested_by": "", "envelope": "{}"}
+    connection.execute(insert(tasks).values(task_id=task_id, agent_id=host, envelope_bytes=2, **facts, **moments))
+    return task_id
