@@ -1,4 +1,4 @@
-"""Write docs/reference/ and the README's table of task types from the declarations in the code.
+"""Write docs/reference/, and the lists of task types in README.md and for the orchestrator's pages, from the code.
 
 ``python build/reference.py`` writes the pages; ``tests/test_docs.py`` fails when they are not what this would write.
 """
@@ -35,6 +35,7 @@ def pages() -> dict[Path, str]:
     written[PAGES / "configuration.md"] = configuration_page()
     written[PAGES / "errors.md"] = errors_page()
     written[ROOT / "README.md"] = readme()
+    written[ROOT / "letsbe" / "orchestrator" / "pages" / "task_types.json"] = task_types()
     return written
 
 
@@ -63,6 +64,24 @@ def readme() -> str:
         first = (executor_class(name).__doc__ or "").partition("\n")[0]
         lines.append(f"| [{name}](docs/reference/executors/{command_name(name)}.md) | {first} |")
     return before + begin + "\n".join(lines) + "\n" + end + after
+
+
+def task_types() -> str:
+    """The task types as the orchestrator's pages need them to make forms, one a line: it may import no executor."""
+    kinds = {name: executor_class(name) for name in EXECUTOR_REGISTRY}
+    lines = [
+        f"{json.dumps(name)}: "
+        + json.dumps(
+            {
+                "summary": (kind.__doc__ or "").partition("\n")[0],
+                "changes": kind.changes,
+                "schema_version": kind.schema_version,
+                "schema": payload_schema(name),
+            }
+        )
+        for name, kind in kinds.items()
+    ]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def executor_page(name: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from msgspec import Struct
@@ -85,9 +86,16 @@ class Undo:
         self._files = files
 
     def put_back(
-        self, run_id: str, *, step: str | None = None, force: bool = False, mark: bool = True, resumed: bool = False
+        self,
+        run_id: str,
+        *,
+        step: str | None = None,
+        wanted: Callable[[str], bool] | None = None,
+        force: bool = False,
+        mark: bool = True,
+        resumed: bool = False,
     ) -> Undone:
-        """Restore the files of a run (or of one COMPOSITE step) in reverse order.
+        """Restore the files of a run (or of one COMPOSITE step, or those that are ``wanted``) in reverse order.
 
         A file that somebody changed since is left alone and named as a problem, unless ``force``. ``mark`` False
         leaves the journal as it is: for check mode. ``resumed``: a crash cut an earlier putting back off, which may
@@ -96,6 +104,8 @@ class Undo:
         undone = Undone()
         for change in reversed(self._journal.changes(run_id)):
             if change.undone or (step is not None and not f"{change.step}.".startswith(f"{step}.")):
+                continue
+            if wanted is not None and not wanted(change.path):
                 continue
             try:
                 if resumed:

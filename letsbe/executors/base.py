@@ -72,6 +72,13 @@ class Step(Struct, frozen=True, kw_only=True):
     payload: Payload
 
 
+class PutBack(Struct, kw_only=True):
+    """Files that hold again what they held before the run, and what could not be put back."""
+
+    restored: list[str] = []
+    problems: list[str] = []
+
+
 class Steps(Protocol):
     """How an executor that chains others reaches the runner: same policy, same journal row, same deadline."""
 
@@ -98,6 +105,9 @@ class Steps(Protocol):
 
     def undo(self, step: Step, outcome: Outcome) -> list[str]:
         """Put back what the step changed; returns what could not be put back, empty when all was."""
+
+    def put_files_back(self, wanted: Callable[[str], bool]) -> PutBack:
+        """Put back those files that the whole run has changed so far, earlier steps included, and ``wanted`` names."""
 
 
 class Context(Struct, kw_only=True):
@@ -133,8 +143,8 @@ class BaseExecutor(Generic[P, D]):
     not_idempotent: ClassVar[str] = ""
     #: The field of the payload that asks to be shown what comes while the run goes on; by hand only.
     live: ClassVar[str] = ""
-    #: One payload that works on the conformance suite's throw-away root (``{root}`` is replaced, and ``{container}``
-    #: by the name of a running container).
+    #: One payload that works on the conformance suite's throw-away root: ``{root}`` is replaced (``{root}/stack`` is a
+    #: stack), ``{container}`` by the name of a running container, ``{stack}`` by the directory of a stack that is up.
     example: ClassVar[dict[str, Any]]
 
     payload_type: ClassVar[_PayloadClass]

@@ -15,15 +15,14 @@ from letsbe.executors import base
 from letsbe.executors.base import BaseExecutor, ExecutionResult
 from letsbe.executors.log_filter import MAX_SHOWN, LogFilter
 from letsbe.executors.log_source import Follower, Source, Window, new_records, opened
+from letsbe.executors.stack_secrets import meet_in_containers
+from letsbe.executors.stack_source import StackSource
 from letsbe.host.clock import Deadline, now
-from letsbe.host.readable import Readable
 from letsbe.tools import log_cursor
-from letsbe.tools.compose_project import container_name, is_named, membership
-from letsbe.tools.dotenv import parse
+from letsbe.tools.compose_project import container_name, membership
 from letsbe.tools.log_cursor import Position
 from letsbe.tools.log_stream import LogRecord
 from letsbe.tools.log_time import as_instant, moment_ns
-from letsbe.tools.secret_values import meet_secrets
 
 #: Between two looks for containers that are new, while following, in seconds.
 LOOK_FOR_NEW_S = 2.0
@@ -135,43 +134,28 @@ class LogTail(BaseExecutor[Payload, Data]):
 
     def find(self, payload: Payload) -> list[Source]:
         """The containers that are meant, by name. ``stack_not_found``, ``container_not_found``."""
+        stack = payload.stack
+        wanted = self._named(payload.containers) if stack is None else self._of_stack(stack, payload.services)
+        found = self.host.engine.inspect(dict.fromkeys(wanted))
+        meet_in_containers(self.context, found)
+        return sorted(map(_source, found), key=lambda one: one.name)
+
+    def _of_stack(self, name: str, services: list[str]) -> list[str]:
+        members = [one for one in StackSource(self.context).members(name) if not one.stack.one_off]
+        wanted = [one.id for one in members if not services or one.stack.service in services]
+        if not wanted:
+            raise _missing("stack", name)
+        return wanted
+
+    def _named(self, names: list[str]) -> list[str]:
         listed = self.host.engine.containers()
         wanted: list[str] = []
-        if payload.stack is not None:
-            for one in listed:
-                member = membership(one.get("Labels"))
-                if member is None or member.one_off or not is_named(member, payload.stack):
-                    continue
-                if not payload.services or member.service in payload.services:
-                    wanted.append(one["Id"])
-            if not wanted:
-                raise _missing("stack", payload.stack)
-        for name in payload.containers:
+        for name in names:
             ids = [one["Id"] for one in listed if name == container_name(one) or _is_id(name, one["Id"])]
             if not ids:
                 raise _missing("container", name)
             wanted += ids
-        found = self.host.engine.inspect(dict.fromkeys(wanted))
-        self._meet_secrets(found)
-        return sorted(map(_source, found), key=lambda one: one.name)
-
-    def _meet_secrets(self, found: list[dict[str, Any]]) -> None:
-        readable = Readable(self.host.files)
-        directories = set()
-        for one in found:
-            pairs = (pair.partition("=") for pair in one["Config"].get("Env") or [])
-            meet_secrets(self.context.redactor, {key: value for key, _, value in pairs})
-            member = membership(one["Config"].get("Labels"))
-            if member is not None and member.directory:
-                directories.add(member.directory)
-        for directory in directories:
-            from letsbe.tools.compose_load import read_stack
-
-            stack = read_stack(directory, readable)
-            services = stack.services if stack is not None else []
-            files = {use.path for service in services for use in service.env_files} | {f"{directory}/.env"}
-            for path in files:
-                meet_secrets(self.context.redactor, parse(readable.read(path) or b"").values)
+        return wanted
 
     def _require_consistent(self, payload: Payload) -> None:
         if (payload.stack is None) == (not payload.containers):

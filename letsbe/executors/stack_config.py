@@ -7,7 +7,7 @@ from letsbe.executors import stack_secrets
 from letsbe.executors.base import Context
 from letsbe.executors.stack_source import FoundStack
 from letsbe.host import Host
-from letsbe.tools.compose import version_argv
+from letsbe.tools.compose import stack_argv, version_argv
 from letsbe.tools.compose_model import ComposeModel, config_argv, parse_config
 from letsbe.tools.versions import OLDEST_COMPOSE, is_older
 
@@ -23,16 +23,9 @@ def declared(context: Context, stack: FoundStack) -> ComposeModel:
 
     ``compose_missing``, ``compose_too_old``, ``compose_invalid`` with compose's own words, redacted.
     """
-    docker = compose_program(context.host)
+    argv = config_argv(compose_argv(context.host, stack))
     stack_secrets.meet_in_directory(context, stack.directory)
     stack_secrets.meet_in_files(context, stack.env_files)
-    argv = config_argv(
-        docker,
-        directory=stack.directory if stack.files else None,
-        files=stack.files,
-        env_files=stack.env_files,
-        project=stack.project,
-    )
     # With PWD, compose names paths as they were named to whoever brought the stack up, symlinks and all.
     pwd = {"PWD": stack.directory}
     done = context.host.run(
@@ -48,6 +41,17 @@ def declared(context: Context, stack: FoundStack) -> ComposeModel:
         raise _invalid(stack, str(error)) from None
     stack_secrets.meet_in_model(context, model)
     return model
+
+
+def compose_argv(host: Host, stack: FoundStack) -> list[str]:
+    """compose with what names the stack, to be run in its directory. Raises what :func:`compose_program` does."""
+    return stack_argv(
+        compose_program(host),
+        directory=stack.directory if stack.files else None,
+        files=stack.files,
+        env_files=stack.env_files,
+        project=stack.project,
+    )
 
 
 def compose_program(host: Host) -> str:

@@ -9,17 +9,24 @@ from letsbe.executors.base import Context
 from letsbe.host.readable import Readable
 from letsbe.tools.argument_secrets import secret_arguments
 from letsbe.tools.compose_model import ComposeModel
+from letsbe.tools.compose_project import membership
 from letsbe.tools.dotenv import parse
 from letsbe.tools.secret_values import meet_secrets
 
 
 def meet_in_containers(context: Context, inspected: Iterable[dict[str, Any]]) -> None:
-    """The secrets in the environment and the arguments of containers."""
+    """The secrets in the environment and the arguments of containers, and in the env files of their stacks."""
+    directories = set()
     for one in inspected:
         config = one["Config"]
         pairs = (pair.partition("=") for pair in config.get("Env") or [])
         meet_secrets(context.redactor, {key: value for key, _, value in pairs})
         _meet_arguments(context, config.get("Cmd"), config.get("Entrypoint"))
+        member = membership(config.get("Labels"))
+        if member is not None and member.directory:
+            directories.add(member.directory)
+    for directory in directories:
+        meet_in_directory(context, directory)
 
 
 def meet_in_directory(context: Context, directory: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec import Struct
@@ -13,6 +14,7 @@ from letsbe.host.readable import Readable
 from letsbe.tools.compose_find import stacks_below
 from letsbe.tools.compose_load import read_stack
 from letsbe.tools.compose_project import Membership, is_named, membership
+from letsbe.tools.compose_stack import project_name
 from letsbe.tools.dotenv import parse
 
 Json = dict[str, Any]
@@ -24,13 +26,20 @@ class Member(Struct, frozen=True, kw_only=True):
     stack: Membership
     listed: Json
 
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return str(self.listed["Id"])
+
 
 class FoundStack(Struct, frozen=True, kw_only=True):
     """Where a stack is, and what compose has to be told so that it sees what ``up`` saw."""
 
     directory: str
+    #: What its files name it, whatever its containers are called.
+    calls_itself: str = ""
     #: To be given with ``--project-name``; None: as compose calls the stack by itself.
-    project: str | None
+    project: str | None = None
     #: To be given with ``--file``; empty: those that compose finds by itself.
     files: tuple[str, ...] = ()
     #: To be given with ``--env-file``; empty: the directory's ``.env``.
@@ -63,12 +72,10 @@ class StackSource:
                 found.append(Member(stack=stack, listed=listed))
         return found
 
-    def inspect(self, members: list[Member]) -> list[Json]:
+    def inspect(self, members: Iterable[Member]) -> list[Json]:
         """Containers in full; their secrets are met."""
-        found = self._host.engine.inspect(member.listed["Id"] for member in members)
+        found = self._host.engine.inspect(one.id for one in members)
         stack_secrets.meet_in_containers(self._context, found)
-        for directory in {member.stack.directory for member in members if member.stack.directory}:
-            stack_secrets.meet_in_directory(self._context, directory)
         return found
 
     def find(self, name: str) -> FoundStack:
@@ -98,6 +105,7 @@ class StackSource:
         env_files = tuple(path for path in (made.env_files if made else ()) if self._is_there(path))
         return FoundStack(
             directory=directory,
+            calls_itself=found.project if found else project_name(directory),
             project=project,
             files=files,
             env_files=env_files,
@@ -122,7 +130,7 @@ class StackSource:
                 hint="Name the stack by its directory, or give one of them another name.",
             )
         if not found:
-            raise _unknown(project)
+            raise unknown_stack(project)
         return found[0]
 
     def _is_there(self, path: str) -> bool:
@@ -138,7 +146,8 @@ def _newest(members: list[Member]) -> Membership:
     return max(members, key=lambda one: one.listed.get("Created") or 0).stack
 
 
-def _unknown(name: str) -> LetsbeError:
+def unknown_stack(name: str) -> LetsbeError:
+    """``stack_not_found``: neither a container nor a compose file knows it."""
     return LetsbeError(
         "stack_not_found",
         f"no container and no compose file belongs to a stack {name!r}",
@@ -148,7 +157,7 @@ def _unknown(name: str) -> LetsbeError:
 
 def _no_file(directory: str, *, exists: bool, known: bool) -> LetsbeError:
     if not exists and not known:
-        return _unknown(directory)
+        return unknown_stack(directory)
     return LetsbeError(
         "compose_file_missing",
         f"no compose file in {directory}" + (", of which there are containers" if known else ""),

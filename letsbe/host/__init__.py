@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -45,6 +45,7 @@ class Host(Struct, kw_only=True):
         timeout_s: float | None = None,
         output_bytes: int = 65_536,
         descriptors: Sequence[int] = (),
+        watch: Callable[[bytes], object] | None = None,
     ) -> Completed:
         """Run a program to its end within the deadline: see :meth:`Processes.run`."""
         return self.processes.run(
@@ -56,4 +57,5 @@ class Host(Struct, kw_only=True):
             timeout_s=self.deadline.within(timeout_s),
             output_bytes=output_bytes,
             descriptors=descriptors,
+            watch=watch,
         )

@@ -9,6 +9,7 @@ import click
 
 from letsbe import __version__
 from letsbe.errors import EXIT_INTERRUPTED, EXIT_USAGE, LetsbeError
+from letsbe.orchestrator.cli_admin import admin
 from letsbe.orchestrator.cli_agents import agents, changes, enrol
 from letsbe.orchestrator.cli_keys import keys
 from letsbe.orchestrator.cli_server import init, migrate, openapi, serve
@@ -25,7 +26,8 @@ def orchestrator() -> None:
     """
 
 
-for command in (init, migrate, serve, openapi, enrol, agents, changes, keys, sign, submit, tasks, show, cancel):
+COMMANDS = (init, migrate, serve, openapi, admin, enrol, agents, changes, keys, sign, submit, tasks, show, cancel)
+for command in COMMANDS:
     orchestrator.add_command(command)
 
 

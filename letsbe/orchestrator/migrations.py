@@ -111,5 +111,24 @@ def _to_4(connection: Connection) -> None:
     ).create(connection)
 
 
+def _to_5(connection: Connection) -> None:
+    """The pages: sessions, and attempts to log in."""
+    later = MetaData(naming_convention=NAMING)
+    Table(
+        "page_sessions",
+        later,
+        Column("token_hash", String(64), primary_key=True),
+        Column("expires_at", Double, nullable=False),
+    )
+    Table(
+        "login_attempts",
+        later,
+        Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+        Column("at", Double, nullable=False, index=True),
+        Column("address", String(64), nullable=False),
+    )
+    later.create_all(connection)
+
+
 #: The first leads from version 1 to 2.
-STEPS: tuple[Callable[[Connection], None], ...] = (_to_2, _to_3, _to_4)
+STEPS: tuple[Callable[[Connection], None], ...] = (_to_2, _to_3, _to_4, _to_5)

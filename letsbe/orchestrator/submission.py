@@ -40,7 +40,10 @@ _TYPE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 
 
 class Order(Struct, frozen=True, kw_only=True):
-    """What to do, where, and when. ``agent``: id or host name. Moments are in seconds since the epoch."""
+    """What to do, where, and when. ``agent``: id or host name. Moments are in seconds since the epoch.
+
+    ``task_id``: one that the caller made, so that the same order sent twice is one task; None makes a new one.
+    """
 
     type: str
     payload: dict[str, Any]
@@ -50,6 +53,7 @@ class Order(Struct, frozen=True, kw_only=True):
     timeout_s: int = 600
     check: bool = False
     requested_by: str = ""
+    task_id: str | None = None
 
 
 class Submitted(Struct, frozen=True):
@@ -82,7 +86,7 @@ def signed(
     """The task that an order asks for, and its envelope. Raises ``usage``."""
     _check(order)
     task = Task(
-        task_id=new_id(),
+        task_id=order.task_id or new_id(),
         agent_id=agent_id,
         type=order.type,
         schema_version=schema_version,

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 #: Raised by one with every change of the tables below; ``migrations`` has a step for each.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 NAMING = {
     "ix": "ix_%(column_0_label)s",
@@ -131,6 +131,23 @@ results = Table(
     Column("task_id", ForeignKey("tasks.task_id", ondelete="CASCADE"), primary_key=True),
     Column("received_at", Double, nullable=False),
     Column("body", LargeBinary, nullable=False),  # the very bytes that the agent sent
+)
+
+#: Sessions of the pages; the rest of one is in its cookie.
+page_sessions = Table(
+    "page_sessions",
+    metadata,
+    Column("token_hash", String(64), primary_key=True),
+    Column("expires_at", Double, nullable=False),
+)
+
+#: Attempts to log in that have not succeeded, of the last minutes.
+login_attempts = Table(
+    "login_attempts",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("at", Double, nullable=False, index=True),
+    Column("address", String(64), nullable=False),
 )
 
 #: What serving processes do in turn: whoever moves ``due_at`` on does it. A chore that was never done has no row.

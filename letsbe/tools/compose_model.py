@@ -67,21 +67,9 @@ class ComposeModel(Struct, frozen=True, kw_only=True):
         return [service for service in self.services.values() if service.is_active(on)]
 
 
-def config_argv(
-    docker: str,
-    *,
-    directory: str | None = None,
-    files: Sequence[str] = (),
-    env_files: Sequence[str] = (),
-    project: str | None = None,
-) -> list[str]:
-    """Resolve the stack of the working directory (else of ``directory``), with all profiles; prints secrets."""
-    argv = [docker, "compose", "--ansi", "never", "--profile", "*"]
-    argv += [word for path in env_files for word in ("--env-file", path)]
-    argv += [word for path in files for word in ("--file", path)]
-    argv += ["--project-directory", directory] if directory else []
-    argv += ["--project-name", project] if project else []
-    return [*argv, "config", "--format", "json"]
+def config_argv(compose: Sequence[str]) -> list[str]:
+    """Resolve a stack, with all profiles; prints secrets. ``compose`` is the program with what names the stack."""
+    return [*compose, "--profile", "*", "config", "--format", "json"]
 
 
 def parse_config(output: bytes) -> ComposeModel:

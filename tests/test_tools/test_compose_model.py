@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from letsbe.tools.compose import stack_argv
 from letsbe.tools.compose_model import ComposeModel, config_argv, parse_config
 from tests.stack_trees import plant
 
@@ -36,7 +37,7 @@ secrets: {one: {file: ./app.env}}
 
 
 def resolved(where: Path, **options: object) -> ComposeModel:
-    argv = config_argv("docker", **options)  # type: ignore[arg-type]
+    argv = config_argv(stack_argv("docker", **options))  # type: ignore[arg-type]
     done = subprocess.run(argv, cwd=where, capture_output=True, check=True, env=os.environ)
     return parse_config(done.stdout)
 
