@@ -217,7 +217,7 @@ class Hold(Struct, frozen=True, kw_only=True):
 class HostRun(Struct, frozen=True, kw_only=True):
     """A run that somebody began on the host, by hand or over SSH; nothing of its payload."""
 
-    run_id: Annotated[str, Meta(max_length=36)]
+    run_id: Identifier
     finished_at: Annotated[Instant, Meta(max_length=40)]
     type: Annotated[str, Meta(max_length=64)]
     origin: Annotated[str, Meta(max_length=16)]

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy import Connection, delete, insert, select
 
-from letsbe.errors import LetsbeError
 from letsbe.orchestrator.tables import agents, host_runs
-from letsbe.protocol import HostRun, epoch
+from letsbe.protocol import HostRun
 
 #: As long as an agent keeps its journal.
 KEPT_S = 90 * 86_400
@@ -29,11 +28,11 @@ def keep(connection: Connection, agent_id: str, told: Sequence[HostRun], now: fl
                 insert(host_runs).values(
                     agent_id=agent_id,
                     run_id=run.run_id,
-                    finished_at=_instant(run.finished_at),
+                    told_at=now,
                     told=msgspec.to_builtins(run),
                 )
             )
-    connection.execute(delete(host_runs).where(mine, host_runs.c.finished_at < now - KEPT_S))
+    connection.execute(delete(host_runs).where(mine, host_runs.c.told_at < now - KEPT_S))
 
 
 def latest(connection: Connection, agent_id: str | None, most: int) -> list[tuple[str, HostRun]]:
@@ -41,12 +40,5 @@ def latest(connection: Connection, agent_id: str | None, most: int) -> list[tupl
     query = select(agents.c.hostname, host_runs.c.told).join(agents, agents.c.agent_id == host_runs.c.agent_id)
     if agent_id is not None:
         query = query.where(host_runs.c.agent_id == agent_id)
-    rows = connection.execute(query.order_by(host_runs.c.finished_at.desc(), host_runs.c.run_id.desc()).limit(most))
+    rows = connection.execute(query.order_by(host_runs.c.told_at.desc(), host_runs.c.run_id.desc()).limit(most))
     return [(row.hostname, msgspec.convert(row.told, HostRun)) for row in rows]
-
-
-def _instant(text: str) -> float:
-    try:
-        return epoch(text)
-    except ValueError as error:
-        raise LetsbeError("invalid_request", f"host_runs: {error}") from error

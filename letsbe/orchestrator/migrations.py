@@ -106,7 +106,7 @@ def _to_4(connection: Connection) -> None:
         there,
         Column("agent_id", ForeignKey("agents.agent_id", ondelete="CASCADE"), primary_key=True),
         Column("run_id", String(36), primary_key=True),
-        Column("finished_at", Double, nullable=False, index=True),
+        Column("told_at", Double, nullable=False, index=True),
         Column("told", JSON, nullable=False),
     ).create(connection)
 

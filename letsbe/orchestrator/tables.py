@@ -64,7 +64,7 @@ host_runs = Table(
     metadata,
     Column("agent_id", ForeignKey("agents.agent_id", ondelete="CASCADE"), primary_key=True),
     Column("run_id", String(36), primary_key=True),
-    Column("finished_at", Double, nullable=False, index=True),
+    Column("told_at", Double, nullable=False, index=True),
     Column("told", JSON, nullable=False),
 )
 
