@@ -120,16 +120,22 @@ def _draw_list(runs: list[dict[str, Any]]) -> None:
     from letsbe.cli.output import console
 
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
-    for column in ("when", "type", "status", "changed", "who", "id"):
+    for column in ("when", "type", "status", "changed", "id", "who"):
         table.add_column(column, no_wrap=column != "who")
+    shown = _beginning([run["id"] for run in runs])
     for run in runs:
         outcome = run["outcome"] or {}
         status = outcome.get("status", run["state"])
         colour = {"succeeded": "green", "started": "cyan", "received": "cyan"}.get(status, "red")
         changed = "yes" if outcome.get("changed") else "no"
-        cells = (_when(run), run["type"], Text(status, colour), changed, _who(run), run["id"])
+        cells = (_when(run)[:-3], run["type"], Text(status, colour), changed, run["id"][:shown], _who(run))
         table.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in cells))
     console().print(table if runs else "Nothing was run yet.")
+
+
+def _beginning(ids: list[str]) -> int:
+    """How many characters tell the ids apart: `history` and `undo` take a beginning, and a narrow screen shows it."""
+    return next((size for size in range(13, 36) if len({one[:size] for one in ids}) == len(ids)), 36)
 
 
 def _draw_one(run: dict[str, Any]) -> None:
