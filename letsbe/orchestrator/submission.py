@@ -1,4 +1,4 @@
-"""Making a signed task out of what a person asked for, and waiting for its outcome."""
+"""Making signed tasks out of what a person asked for, and waiting for their outcomes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -20,16 +21,23 @@ from letsbe.protocol import MAX_TASK_LIFETIME_S, Outcome, Task, instant, new_id
 #: Largest payload, in bytes of JSON.
 MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
 
+#: Largest sum of the payloads of one submission to many agents: each gets a signed copy, and all are made in memory.
+MAX_SUBMITTED_BYTES = 128 * 1024 * 1024
+
 _TYPE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 
 
 class Order(Struct, frozen=True, kw_only=True):
-    """What to do, where, and when. ``agent``: id or host name. Moments are in seconds since the epoch."""
+    """What to do, where, and when. Moments are in seconds since the epoch.
+
+    ``agent``: id or host name; None for every agent that has all of ``labels``.
+    """
 
     type: str
     payload: dict[str, Any]
-    agent: str
+    agent: str | None
     expires_at: float
+    labels: dict[str, str] = {}
     not_before: float | None = None
     timeout_s: int = 600
     check: bool = False
@@ -44,31 +52,65 @@ class Submitted(Struct, frozen=True):
 
 
 def submit(home: Home, store: Store, order: Order) -> Submitted:
-    """Sign a task and queue it.
+    """Sign the task of an order for one agent, and queue it. Raises as :func:`submit_all` does."""
+    (submitted,) = submit_all(home, store, order)
+    return submitted
+
+
+def submit_all(home: Home, store: Store, order: Order) -> list[Submitted]:
+    """Sign a task for each agent of an order, and queue all of them or none.
 
     Raises ``agent_unknown``, ``agent_ambiguous``, ``invalid_payload``, ``payload_too_large``, ``usage``,
-    ``signing_key_unreadable``.
+    ``signing_key_unreadable``, ``database_unavailable``.
     """
     _check(order)
     key = signing.load_key(home.signing_key)
-    with store.write() as connection:
-        agent_id = agents.resolve(connection, order.agent)
-        version = agents.schema_version(connection, agent_id, order.type)
-        task = Task(
-            task_id=new_id(),
-            agent_id=agent_id,
-            type=order.type,
-            schema_version=1 if version is None else version,
-            payload=order.payload,
-            created_at=instant(time.time()),
-            not_before=None if order.not_before is None else instant(order.not_before),
-            expires_at=instant(order.expires_at),
-            timeout_s=order.timeout_s,
-            check=order.check,
-            requested_by=order.requested_by,
+    with store.read() as connection:
+        if order.agent is None:
+            chosen = agents.labelled(connection, order.labels)
+        else:
+            chosen = [agents.resolve(connection, order.agent)]
+        versions = agents.schema_versions(connection, order.type, chosen)
+    if len(msgspec.json.encode(order.payload)) * len(chosen) > MAX_SUBMITTED_BYTES:
+        raise LetsbeError(
+            "payload_too_large",
+            f"the payload for {len(chosen)} agents comes to more than {MAX_SUBMITTED_BYTES} bytes",
+            hint="Submit it to fewer agents at a time.",
         )
-        tasks.submit(connection, task, signing.sign(task, key))
-    return Submitted(task, known=version is not None)
+    made = [_task(order, agent_id, versions.get(agent_id, 1)) for agent_id in chosen]
+    signed = [(task, signing.sign(task, key)) for task in made]  # before the transaction: polls may wait for its end
+    with store.write() as connection:
+        tasks.submit(connection, signed)
+    return [Submitted(task, known=task.agent_id in versions) for task in made]
+
+
+def await_all(store: Store, task_ids: Sequence[str], seconds: float) -> bool:
+    """Wait until all of the tasks have ended; False when some have not after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    left = list(task_ids)
+    while True:
+        with store.write() as connection:
+            tasks.sweep(connection, time.time())
+            left = views.not_ended(connection, left)
+        if not left or time.monotonic() >= deadline:
+            return not left
+        time.sleep(min(0.5, max(0.0, deadline - time.monotonic())))
+
+
+def _task(order: Order, agent_id: str, version: int) -> Task:
+    return Task(
+        task_id=new_id(),
+        agent_id=agent_id,
+        type=order.type,
+        schema_version=version,
+        payload=order.payload,
+        created_at=instant(time.time()),
+        not_before=None if order.not_before is None else instant(order.not_before),
+        expires_at=instant(order.expires_at),
+        timeout_s=order.timeout_s,
+        check=order.check,
+        requested_by=order.requested_by,
+    )
 
 
 def await_outcome(store: Store, task_id: str, seconds: float) -> Outcome:
