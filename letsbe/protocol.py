@@ -18,6 +18,9 @@ PROTOCOL_VERSION = 1
 #: DSSE payload type of a task.
 TASK_PAYLOAD_TYPE = "application/vnd.letsbe.task+json"
 
+#: DSSE payload type of a key set.
+KEY_SET_PAYLOAD_TYPE = "application/vnd.letsbe.key-set+json"
+
 #: Media type of every error answer (RFC 9457).
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
@@ -116,10 +119,37 @@ class TaskOffer(Struct, frozen=True, kw_only=True):
 
 
 class TrustedKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An Ed25519 public key (base64 of 32 bytes) and the executors that it may ask for (``*``: all)."""
+    """An Ed25519 public key, and what the tasks that it signs may do."""
 
-    public_key: str
-    executors: list[str] = field(default_factory=lambda: ["*"])
+    public_key: Annotated[str, Meta(description="Base64 of the raw 32 bytes.")]
+    executors: Annotated[list[str], Meta(description='Task types it may ask for, "*": all.')] = field(
+        default_factory=lambda: ["*"]
+    )
+    paths: Annotated[
+        list[str] | None,
+        Meta(description="Directories below the roots that its tasks stay in; null: wherever the roots allow."),
+    ] = None
+
+    @property
+    def may_do_everything(self) -> bool:
+        """Whether it is held by nothing but the host's policy. Only such a key may sign a :class:`KeySet`."""
+        return "*" in self.executors and self.paths is None
+
+
+#: The label of a key in a key set.
+KeyName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+
+
+class KeySet(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All keys that count from now on, in place of those pinned before: the signed payload of an envelope.
+
+    Believed when a key signed it that is pinned now and may do everything, and ``version`` is above that of the pinned
+    set (0: what came with the registration). One of its own keys must be able to sign the next one.
+    """
+
+    version: Annotated[int, Meta(ge=1, le=1_000_000_000)]
+    keys: Annotated[dict[KeyName, TrustedKey], Meta(min_length=1, max_length=20)]
+    created_at: Instant
 
 
 class RegisterRequest(Struct, frozen=True, kw_only=True):
@@ -158,6 +188,7 @@ class RegisterResponse(Struct, frozen=True, kw_only=True):
 
     agent_token: str
     trusted_keys: dict[str, TrustedKey] = {}
+    key_set_version: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
     server_time: Instant
 
 
@@ -193,6 +224,10 @@ class PollRequest(Struct, frozen=True, kw_only=True):
     outbox_depth: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
     running: Annotated[list[AttemptProgress], Meta(max_length=100)] = []
     max_tasks: Annotated[int, Meta(ge=0, le=100)] = 10
+    key_set_version: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000_000)] | None,
+        Meta(description="Version of the pinned key set; null: the host's configuration names the keys."),
+    ] = None
 
 
 class PollLimits(Struct, frozen=True, kw_only=True):
@@ -209,6 +244,9 @@ class PollResponse(Struct, frozen=True, kw_only=True):
     limits: PollLimits = PollLimits()
     want_inventory: bool = False
     cancel: list[Identifier] = []
+    key_sets: Annotated[
+        list[Envelope], Meta(description="Key sets above the agent's version, oldest first; taken up before the tasks.")
+    ] = []
     tasks: list[TaskOffer] = []
 
 

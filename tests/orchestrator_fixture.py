@@ -164,7 +164,9 @@ class Orchestrator:
         with self.store.write() as connection:
             yield connection
 
-    def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, stdin: str = "", env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command of ``letsbe-orchestrator`` on this home, as a person would."""
         return subprocess.run(
             [sys.executable, "-m", "letsbe.orchestrator", *arguments],
@@ -173,7 +175,7 @@ class Orchestrator:
             text=True,
             timeout=60,
             cwd=ROOT,
-            env={**os.environ, "LETSBE_ORCHESTRATOR_HOME": str(self.path)},
+            env={**os.environ, "LETSBE_ORCHESTRATOR_HOME": str(self.path), **(env or {})},
         )
 
 

@@ -46,7 +46,7 @@ def command_lines() -> Iterator[Any]:
     """Every line of a ``sh`` block that starts a program of ours, as its words."""
     for block in blocks("sh"):
         for line in block.values[0].splitlines():
-            words = shlex.split(line.rpartition(" | ")[2].removeprefix("sudo "), comments=True)
+            words = shlex.split(line.rpartition(" | ")[2].partition(" > ")[0].removeprefix("sudo "), comments=True)
             if words and words[0].removeprefix("./") in PROGRAMS:
                 yield pytest.param([words[0].removeprefix("./"), *words[1:]], id=line[:60])
 
@@ -84,7 +84,7 @@ def test_command_lines_are_accepted(words: list[str]) -> None:
     assert name is not None
     rest = _with_existing_files(command, rest)
     values = command.make_context(name, rest, parent=context).params
-    task_type = values.get("task_type", name).upper().replace("-", "_")
+    task_type = (values.get("task_type") or name).upper().replace("-", "_")
     payload = values.get("payload")
     if task_type in EXECUTOR_REGISTRY and isinstance(payload, str) and payload.startswith("{"):
         payloads.decode(payloads.parse_json(payload.encode()), executor_class(task_type).payload_type)

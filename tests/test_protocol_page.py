@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from letsbe import protocol
-from letsbe.agent import trust
+from letsbe.agent import key_set, trust
 from letsbe.errors import LetsbeError
 from letsbe.protocol import Envelope, Task, TrustedKey, epoch, pae
 
@@ -40,7 +40,7 @@ def believe(envelope: Envelope) -> trust.Believed:
 def test_the_worked_example_is_believed() -> None:
     believed = believe(ENVELOPE)
     assert believed.task == msgspec.json.decode(TASK, type=Task)
-    assert believed.granted == ["ECHO"]
+    assert believed.signers == [KEYS["public key (base64)"]]
 
 
 def test_the_worked_example_says_what_is_signed_byte_for_byte() -> None:
@@ -73,6 +73,22 @@ def test_one_changed_byte_of_the_worked_example_is_refused(part: str) -> None:
     assert refused.value.code == "untrusted_task"
 
 
+def test_the_worked_key_set_is_believed_and_can_be_made_again() -> None:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    section = PAGE.partition("<!-- key set vector: begin -->")[2].partition("<!-- key set vector: end -->")[0]
+    document, sealed = re.findall(r"^```json\n(.*?)\n```$", section, re.MULTILINE | re.DOTALL)
+    envelope = msgspec.json.decode(sealed, type=Envelope)
+    assert base64.b64decode(envelope.payload) == document.encode()
+    assert f"The key set, {len(document)} bytes" in section
+    pinned = {"main": TrustedKey(public_key=KEYS["public key (base64)"])}
+    found, signer = key_set.believed(envelope, pinned)
+    assert (found.version, list(found.keys), signer) == (1, ["main", "deploy"], "main")
+    key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(KEYS["private key (hex)"]))
+    signed = pae(protocol.KEY_SET_PAYLOAD_TYPE, document.encode())
+    assert base64.b64encode(key.sign(signed)).decode() == envelope.signatures[0].sig
+
+
 @pytest.mark.parametrize(
     "struct",
     [
@@ -83,6 +99,7 @@ def test_one_changed_byte_of_the_worked_example_is_refused(part: str) -> None:
         protocol.ClaimResponse,
         protocol.Problem,
         protocol.Outcome,
+        protocol.KeySet,
     ],
     ids=lambda struct: struct.__name__,
 )

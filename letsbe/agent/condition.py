@@ -16,6 +16,7 @@ from letsbe.agent.identity import Identity
 from letsbe.agent.journal import Journal, Run
 from letsbe.errors import LetsbeError
 from letsbe.protocol import Instant, TrustedKey, instant
+from letsbe.signatures import key_id, raw_key
 
 
 class Key(Struct, frozen=True, kw_only=True):
@@ -24,7 +25,8 @@ class Key(Struct, frozen=True, kw_only=True):
     name: str
     keyid: Annotated[str, Meta(description="First 16 hex digits of the SHA-256 of the raw public key.")]
     executors: list[str]
-    source: Annotated[str, Meta(description="`configured`, or `pinned` at registration.")]
+    paths: Annotated[list[str] | None, Meta(description="Its tasks stay below these; null: wherever the roots allow.")]
+    source: Annotated[str, Meta(description="`configured`, or `pinned`.")]
 
 
 class Exchange(Struct, frozen=True, kw_only=True):
@@ -74,6 +76,7 @@ class Condition(Struct, frozen=True, kw_only=True):
     outbox: Annotated[int, Meta(description="Outcomes that the orchestrator does not have yet.")]
     parked: Annotated[list[Task], Meta(description="Outcomes that it will never take; `message` says why.")]
     trusted_keys: list[Key]
+    key_set_version: Annotated[int | None, Meta(description="Of the pinned keys; 0: from the registration.")]
 
 
 def examine(config: Config) -> Condition:
@@ -106,6 +109,7 @@ def _examine(config: Config, me: Identity | None, journal: Journal | None) -> Co
         outbox=0 if journal is None else journal.outbox_depth(),
         parked=[] if journal is None else [_parked(run) for run in journal.in_state("parked")],
         trusted_keys=_keys(config, me),
+        key_set_version=None if me is None or config.orchestrator.trusted_keys else me.key_set_version,
     )
 
 
@@ -159,17 +163,16 @@ def _parked(run: Run) -> Task:
 
 
 def _keys(config: Config, me: Identity | None) -> list[Key]:
-    configured = config.orchestrator.trusted_keys
-    keys = configured or ({} if me is None else me.trusted_keys)
-    source = "configured" if configured else "pinned"
-    return [Key(name=name, keyid=_keyid(key), executors=key.executors, source=source) for name, key in keys.items()]
+    source = "configured" if config.orchestrator.trusted_keys else "pinned"
+    keys = config.orchestrator.trusted_keys or ({} if me is None else me.trusted_keys)
+    return [
+        Key(name=name, keyid=_keyid(name, key), executors=key.executors, paths=key.paths, source=source)
+        for name, key in keys.items()
+    ]
 
 
-def _keyid(key: TrustedKey) -> str:
-    from base64 import b64decode
-    from hashlib import sha256
-
+def _keyid(name: str, key: TrustedKey) -> str:
     try:
-        return sha256(b64decode(key.public_key, validate=True)).hexdigest()[:16]
-    except ValueError:
+        return key_id(raw_key(name, key))
+    except LetsbeError:
         return "not a key"

@@ -157,7 +157,7 @@ def parse(source: bytes, path: str) -> Config:
         config = msgspec.convert({} if document is None else document, Config)
     except msgspec.ValidationError as error:
         raise config_errors.with_line(str(error), source, path) from None
-    for check in (_check_orchestrator, _check_types, _check_roots):
+    for check in (_check_orchestrator, _check_types, _check_roots, _check_keys):
         problem = check(config)
         if problem:
             raise LetsbeError("invalid_config", f"{path}: {problem[0]}", hint=problem[1])
@@ -199,6 +199,17 @@ def _check_roots(config: Config) -> tuple[str, str] | None:
     for root in config.roots:
         if os.path.normpath(root) != root.rstrip("/") or root == "/":
             return f"roots: {root!r} is not a plain directory below /", "Write it without '..', '.' or a trailing '/'."
+    return None
+
+
+def _check_keys(config: Config) -> tuple[str, str] | None:
+    for name, key in config.orchestrator.trusted_keys.items():
+        for path in key.paths or ():
+            if os.path.normpath(path) != path or not any(f"{path}/".startswith(f"{root}/") for root in config.roots):
+                return (
+                    f"orchestrator.trusted_keys.{name}.paths: {path!r} is no plain directory below a root",
+                    f"Roots are {', '.join(config.roots)}; write it without '..', '.' or a trailing '/'.",
+                )
     return None
 
 

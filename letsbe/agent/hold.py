@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from letsbe.agent.caller import Caller
 from letsbe.agent.journal import Journal
-from letsbe.executors import EXECUTOR_REGISTRY
+from letsbe.agent.task_types import types_in
 from letsbe.protocol import Hold, Outcome, instant
 
 _FACT = "hold"
@@ -31,7 +31,7 @@ class Held(Struct, frozen=True, kw_only=True):
 
     def allows(self, task_type: str, payload: Any) -> bool:
         """Whether a task may begin all the same: its type is allowed, and that of every step inside it."""
-        return {task_type, *_types_in(payload)} <= set(self.allow)
+        return types_in(task_type, payload) <= set(self.allow)
 
     def as_wire(self) -> Hold:
         """What the orchestrator is told."""
@@ -63,14 +63,3 @@ def warned(journal: Journal, outcome: Outcome) -> Outcome:
     if held is None:
         return outcome
     return msgspec.structs.replace(outcome, warnings=[*outcome.warnings, f"This host is {held}"])
-
-
-def _types_in(value: Any) -> set[str]:
-    """The types of whatever looks like a task; at worst a task waits that could have run."""
-    if isinstance(value, list):
-        return {name for item in value for name in _types_in(item)}
-    if not isinstance(value, dict):
-        return set()
-    own = value.get("type")
-    found = _types_in(list(value.values()))
-    return found | {own} if isinstance(own, str) and own in EXECUTOR_REGISTRY else found

@@ -7,15 +7,15 @@ from typing import Any
 
 import msgspec
 
-from letsbe import __version__
 from letsbe.agent import hold
 from letsbe.agent.caller import Caller
 from letsbe.agent.config import Origin
+from letsbe.agent.entry import recorded
 from letsbe.agent.hold import Held
-from letsbe.agent.journal import Journal, Run
+from letsbe.agent.journal import Journal
 from letsbe.errors import LetsbeError
 from letsbe.executors import EXECUTOR_REGISTRY
-from letsbe.protocol import MAX_HOLD_REASON, Outcome, instant, new_id
+from letsbe.protocol import MAX_HOLD_REASON, Outcome
 
 #: A longer hold is a machine that should be taken out of the fleet.
 MAX_HOLD_S = 30 * 86_400
@@ -36,53 +36,18 @@ def begin(journal: Journal, *, seconds: int, reason: str, allow: list[str], orig
     now = time.time()
     held = Held(reason=reason, since=now, until=now + seconds, allow=allow, caller=caller)
     data: dict[str, Any] = {**msgspec.to_builtins(held.as_wire()), "before": None if before is None else str(before)}
-    return _recorded(journal, "HOLD", held, data, changed=True, origin=origin, caller=caller)
+    with recorded(journal, "HOLD", data, changed=True, origin=origin, caller=caller) as entry:
+        hold.put(journal, held)
+    return entry.outcome
 
 
 def end(journal: Journal, *, origin: Origin, caller: Caller) -> Outcome:
     """End the hold; nothing changes when there is none."""
     before = hold.current(journal)
     data = {"before": None if before is None else str(before)}
-    return _recorded(journal, "RELEASE", None, data, changed=before is not None, origin=origin, caller=caller)
-
-
-def _recorded(
-    journal: Journal,
-    name: str,
-    held: Held | None,
-    data: dict[str, Any],
-    *,
-    changed: bool,
-    origin: Origin,
-    caller: Caller,
-) -> Outcome:
-    """Set or end the hold between the two marks of a run."""
-    started = time.time()
-    run_id = new_id()
-    journal.start(
-        Run(
-            id=run_id,
-            origin=origin,
-            caller=msgspec.json.encode(caller).decode(),
-            type=name,
-            payload=msgspec.json.encode(data).decode(),
-            state="started",
-        )
-    )
-    hold.put(journal, held)
-    outcome = Outcome(
-        task_id=run_id,
-        type=name,
-        status="succeeded",
-        success=True,
-        changed=changed,
-        data=data,
-        started_at=instant(started),
-        duration_ms=int((time.time() - started) * 1000),
-        agent_version=__version__,
-    )
-    journal.finish(run_id, outcome)
-    return outcome
+    with recorded(journal, "RELEASE", data, changed=before is not None, origin=origin, caller=caller) as entry:
+        hold.put(journal, None)
+    return entry.outcome
 
 
 def _refuse_unclear(reason: str) -> None:

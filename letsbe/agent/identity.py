@@ -14,13 +14,17 @@ from letsbe.protocol import TrustedKey, new_id
 
 
 class Identity(Struct, frozen=True, kw_only=True):
-    """``<state_dir>/identity.json``, mode 0600. ``private_key`` is base64 of the 32-byte Ed25519 seed."""
+    """``<state_dir>/identity.json``, mode 0600. ``private_key`` is base64 of the 32-byte Ed25519 seed.
+
+    ``trusted_keys`` are those pinned at registration, or by the key set of ``key_set_version`` since.
+    """
 
     agent_id: str
     private_key: str
     url: str
     agent_token: str | None = None
     trusted_keys: dict[str, TrustedKey] = {}
+    key_set_version: int = 0
 
 
 def path(state_dir: str) -> str:

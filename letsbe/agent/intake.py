@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from letsbe.agent import hold, trust
+from letsbe.agent import hold, key_set, trust
 from letsbe.agent.caller import Caller
 from letsbe.agent.client import Client, RefusedByOrchestrator
 from letsbe.agent.config import Config
@@ -63,7 +63,7 @@ class Intake:
                 offer.envelope,
                 offered_as=offer.task_id,
                 agent_id=self._me.agent_id,
-                trusted_keys=self.config.orchestrator.trusted_keys or self._me.trusted_keys,
+                trusted_keys=key_set.trusted(self.config, self._me),
                 require_signatures=self.config.orchestrator.require_signatures,
                 server_now=server_now,
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from letsbe.agent.config import Config, Origin, OriginPolicy
 from letsbe.errors import LetsbeError
 from letsbe.executors.base import Rights
@@ -25,7 +27,7 @@ def check(config: Config, origin: Origin, task_type: str) -> None:
     )
 
 
-def check_signer(granted: frozenset[str], task_type: str) -> None:
+def check_signer(granted: Sequence[str], task_type: str) -> None:
     """Raise ``policy_denied`` unless the key that signed the task may ask for the executor."""
     if "*" not in granted and task_type not in granted:
         may = ", ".join(sorted(granted)) or "nothing"

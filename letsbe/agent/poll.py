@@ -109,6 +109,10 @@ class Poll:
         self._limits = answer.limits
         outbox = Outbox(journal, client, answer.limits.result_bytes)
         self.polled.delivered += outbox.deliver()
+        if answer.key_sets:
+            from letsbe.agent import key_set
+
+            me = key_set.follow(self.config, journal, me, answer.key_sets)
         if answer.tasks or answer.cancel or journal.unclaimed():
             from letsbe.agent.intake import Intake
 
@@ -126,14 +130,14 @@ class Poll:
             me = self._register(me)
         client = self._client(me)
         try:
-            return me, client, client.poll(me.agent_id, self._question(journal))
+            return me, client, client.poll(me.agent_id, self._question(journal, me))
         except RefusedByOrchestrator as error:
             token_file = self.config.orchestrator.enrolment_token_file
             if error.problem.type != PROBLEM_AGENT_UNKNOWN or not os.path.exists(token_file):
                 raise
         me = self._register(me)
         client = self._client(me)
-        return me, client, client.poll(me.agent_id, self._question(journal))
+        return me, client, client.poll(me.agent_id, self._question(journal, me))
 
     def _register(self, me: Identity | None) -> Identity:
         from letsbe.agent.registration import register
@@ -143,7 +147,7 @@ class Poll:
     def _client(self, me: Identity) -> Client:
         return Client(self.config.orchestrator, self.config.orchestrator.url or "", me.agent_token)
 
-    def _question(self, journal: Journal) -> PollRequest:
+    def _question(self, journal: Journal, me: Identity) -> PollRequest:
         running = [
             AttemptProgress(
                 task_id=run.id,
@@ -162,6 +166,7 @@ class Poll:
             outbox_depth=journal.outbox_depth(),
             running=running[:100],
             max_tasks=0 if wants_none else self.config.poll.max_tasks,
+            key_set_version=None if self.config.orchestrator.trusted_keys else me.key_set_version,
         )
 
     def _note_skew(self, journal: Journal, answer: PollResponse) -> None:

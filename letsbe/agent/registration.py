@@ -47,6 +47,7 @@ def register(config: Config, me: Identity | None) -> Identity:
         url=url,
         agent_token=answer.agent_token,
         trusted_keys=answer.trusted_keys,
+        key_set_version=answer.key_set_version,
     )
     identity.save(config.state_dir, me)
     with suppress(LetsbeError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -34,20 +34,27 @@ class Runner:
     """Runs requests of one origin under one configuration."""
 
     def __init__(
-        self, config: Config, *, origin: Origin, caller: Caller, granted: frozenset[str] = frozenset({"*"})
+        self,
+        config: Config,
+        *,
+        origin: Origin,
+        caller: Caller,
+        executors: Sequence[str] = ("*",),
+        paths: Sequence[str] | None = None,
     ) -> None:
+        """``executors`` and ``paths``: what the key may have done that signed the task; steps inside it included."""
         self.config = config
         self.origin = origin
         self.caller = caller
-        #: The task types that the key which signed the task may ask for; steps inside a task included.
-        self.granted = granted
+        self._executors = executors
+        self._paths = paths
         self.on_progress: Progress | None = None
         self.on_live: Callable[[Any], None] | None = None
 
     def allow(self, task_type: str) -> None:
         """Raise ``policy_denied`` unless origin and signer may use the executor."""
         policy.check(self.config, self.origin, task_type)
-        policy.check_signer(self.granted, task_type)
+        policy.check_signer(self._executors, task_type)
 
     def run(self, request: Request) -> Outcome:
         """One request to its outcome; never raises for what happens inside."""
@@ -151,7 +158,7 @@ class Runner:
             snapshots = Snapshots(self.config.state_dir, journal, run_id)
         steps = RunSteps(self, request, redactor, journal, snapshots, run_id)
         host = Host(
-            files=Files(self.config.roots, snapshots, check=request.check),
+            files=Files(self.config.roots, snapshots, only=self._paths, check=request.check),
             processes=Processes(check=request.check, mark=run_id),
             engine=Engine(),
             deadline=Deadline(self.timeout_s(request)),

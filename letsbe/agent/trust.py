@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
-from binascii import Error as Base64Error
 from collections.abc import Mapping
 
 import msgspec
 from msgspec import Struct
 
+from letsbe.agent.task_types import types_in
 from letsbe.errors import LetsbeError
-from letsbe.protocol import MAX_TASK_LIFETIME_S, TASK_PAYLOAD_TYPE, Envelope, Task, TrustedKey, epoch, pae
+from letsbe.protocol import MAX_TASK_LIFETIME_S, TASK_PAYLOAD_TYPE, Envelope, Task, TrustedKey, epoch
+from letsbe.signatures import MalformedEnvelope, content, signers
 
 
 class Believed(Struct, frozen=True, kw_only=True):
-    """A task, and the task types that its signer may ask for."""
+    """A task, and the public keys (base64) of the trusted keys that signed it."""
 
     task: Task
-    granted: list[str]
+    signers: list[str] = []
+
+
+class Grant(Struct, frozen=True, kw_only=True):
+    """What one key may have done: task types, and directories below the roots (None: all of them)."""
+
+    executors: list[str]
+    paths: list[str] | None
 
 
 def believe(
@@ -34,16 +41,13 @@ def believe(
     Raises ``untrusted_task`` (no trusted signature, another agent's, not what it was offered as), ``expired_task``,
     ``unsupported_version`` (not a task at all).
     """
-    payload = _base64(envelope.payload, "payload")
-    granted = _granted(envelope, payload, trusted_keys)
-    if granted is None:
-        if require_signatures:
-            raise LetsbeError(
-                "untrusted_task",
-                f"task {offered_as}: no signature of a trusted key ({', '.join(trusted_keys) or 'none is trusted'})",
-                hint="Trusted keys are under orchestrator.trusted_keys; `letsbe status` shows the pinned ones.",
-            )
-        granted = ["*"]
+    try:
+        payload = content(envelope)
+        signed_by = [trusted_keys[name].public_key for name in signers(envelope, trusted_keys)]
+    except MalformedEnvelope as error:
+        raise LetsbeError("untrusted_task", f"task {offered_as}: {error}") from None
+    if require_signatures and not signed_by:
+        raise _unsigned(offered_as, trusted_keys)
     if envelope.payloadType != TASK_PAYLOAD_TYPE:
         raise LetsbeError("unsupported_version", f"task {offered_as}: unknown payload type {envelope.payloadType!r}")
     try:
@@ -55,7 +59,33 @@ def believe(
     if task.agent_id != agent_id:
         raise LetsbeError("untrusted_task", f"task {offered_as} is for agent {task.agent_id}, not for this one")
     refuse_expired(task, server_now)
-    return Believed(task=task, granted=granted)
+    return Believed(task=task, signers=signed_by)
+
+
+def grant(believed: Believed, trusted_keys: Mapping[str, TrustedKey], *, require_signatures: bool) -> Grant:
+    """The rights that a task runs with: those of one key that signed it and is trusted now.
+
+    Rights of several keys are never added up. Of those that signed, the first in the order of ``trusted_keys`` counts
+    that may ask for every type in the task; where none may, the first, so that its refusal is told. Raises
+    ``untrusted_task`` when none of them is trusted any more.
+    """
+    task = believed.task
+    signing = [key for key in trusted_keys.values() if key.public_key in believed.signers]
+    if not signing:
+        if require_signatures:
+            raise _unsigned(task.task_id, trusted_keys)
+        return Grant(executors=["*"], paths=None)
+    wanted = types_in(task.type, task.payload)
+    key = next((key for key in signing if "*" in key.executors or wanted <= set(key.executors)), signing[0])
+    return Grant(executors=key.executors, paths=key.paths)
+
+
+def _unsigned(task_id: str, trusted_keys: Mapping[str, TrustedKey]) -> LetsbeError:
+    return LetsbeError(
+        "untrusted_task",
+        f"task {task_id}: no signature of a trusted key ({', '.join(trusted_keys) or 'none is trusted'})",
+        hint="Trusted keys are under orchestrator.trusted_keys; `letsbe status` shows the pinned ones.",
+    )
 
 
 def is_due(task: Task, server_now: float) -> bool:
@@ -82,35 +112,3 @@ def refuse_expired(task: Task, server_now: float) -> None:
             f"task {task.task_id} expired at {task.expires_at}",
             hint="Submit it again if it still matters.",
         )
-
-
-def _granted(envelope: Envelope, payload: bytes, trusted_keys: Mapping[str, TrustedKey]) -> list[str] | None:
-    """What all the trusted keys that signed may ask for; None when none did. ``keyid`` is a hint, not a reason."""
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-    signed = pae(envelope.payloadType, payload)
-    granted: list[str] | None = None
-    for name, key in trusted_keys.items():
-        try:
-            public = Ed25519PublicKey.from_public_bytes(b64decode(key.public_key, validate=True))
-        except ValueError:
-            raise LetsbeError(
-                "invalid_config",
-                f"trusted key {name}: not base64 of a 32-byte Ed25519 public key",
-                hint="Copy it again from the orchestrator.",
-            ) from None
-        for signature in envelope.signatures:
-            try:
-                public.verify(_base64(signature.sig, "signature"), signed)
-            except InvalidSignature:
-                continue
-            granted = [*(granted or []), *key.executors]
-    return granted
-
-
-def _base64(text: str, what: str) -> bytes:
-    try:
-        return b64decode(text, validate=True)
-    except (Base64Error, ValueError):
-        raise LetsbeError("untrusted_task", f"the envelope's {what} is not base64") from None

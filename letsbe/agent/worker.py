@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from letsbe.agent import hold, trust
+from letsbe.agent import hold, key_set, trust
 from letsbe.agent.caller import Caller
 from letsbe.agent.config import Config
 from letsbe.agent.inbox import Inbox
@@ -109,8 +109,12 @@ class Worker:
             lost = LetsbeError("task_lost", f"task {run.id} is no longer in the inbox; it did not begin")
             return Stopwatch().refusal(run.id, run.type, lost)
         server_now = time.time() + float(self._journal.fact("clock_skew_s") or 0)
+        orchestrator = self.config.orchestrator
         try:
             trust.refuse_expired(believed.task, server_now)
+            grant = trust.grant(
+                believed, key_set.trusted(self.config), require_signatures=orchestrator.require_signatures
+            )
         except LetsbeError as error:
             return Stopwatch().refusal(run.id, run.type, error)
         if not trust.is_due(believed.task, server_now):
@@ -124,7 +128,8 @@ class Worker:
             self.config,
             origin="orchestrator",
             caller=msgspec.json.decode(run.caller, type=Caller),
-            granted=frozenset(believed.granted),
+            executors=grant.executors,
+            paths=grant.paths,
         )
         request = Request(
             type=task.type,

@@ -11,7 +11,7 @@ from letsbe.cli.options import shared
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from letsbe.agent.condition import Condition, Exchange, Holding, Task
+    from letsbe.agent.condition import Condition, Exchange, Holding, Key, Task
 
 
 @shared()
@@ -46,10 +46,8 @@ def _draw(condition: Condition) -> None:
         **({"hold": _hold(condition.hold)} if condition.hold else {}),
         "clock": _clock(condition.clock_skew_s),
         "outbox": f"{condition.outbox} to deliver" if condition.outbox else "empty",
-        "trusted keys": "; ".join(
-            f"{key.name} {key.keyid} ({key.source}) for {', '.join(key.executors)}" for key in condition.trusted_keys
-        )
-        or "none",
+        "trusted keys": "; ".join(map(_key, condition.trusted_keys)) or "none",
+        **({"key set": f"version {condition.key_set_version}"} if condition.key_set_version else {}),
     }
     screen.print(draw_value(facts))
     for title, tasks in (("Running", condition.running), ("Waiting", condition.waiting), ("Parked", condition.parked)):
@@ -71,6 +69,11 @@ def _tasks(tasks: list[Task]) -> Table:
         told = [f"since {task.since}", f"by {task.origin}", pid, task.step, percent, task.message]
         table.add_row(task.id, task.type, Text(", ".join(filter(None, told))))
     return table
+
+
+def _key(key: Key) -> str:
+    below = "" if key.paths is None else f" below {', '.join(key.paths) or 'nothing'}"
+    return f"{key.name} {key.keyid} ({key.source}) for {', '.join(key.executors)}{below}"
 
 
 def _orchestrator(condition: Condition) -> str:

@@ -43,10 +43,15 @@ class Place(Struct, frozen=True, kw_only=True):
 
 
 class Roots:
-    """The directories below which files may be touched."""
+    """The directories below which files may be touched; with ``only``, nothing but what is below these parts of them.
 
-    def __init__(self, roots: Sequence[str]) -> None:
+    A part is no root of its own: the walk to it begins at the root above it, so whoever may write there can't put a
+    symlink in its place.
+    """
+
+    def __init__(self, roots: Sequence[str], only: Sequence[str] | None = None) -> None:
         self._configured = tuple(os.path.normpath(root) for root in roots)
+        self._only = only
         #: Prefix -> real path: a root is known by its own name and by its real path.
         self._prefixes: dict[str, str] = {}
 
@@ -59,7 +64,10 @@ class Roots:
         """
         walk = _Walk(self, path, follow=follow)
         try:
-            yield walk.to_end()
+            self.require_part(walk.canonical, path)
+            found = walk.to_end()
+            self.require_part(found.canonical, path)
+            yield found
         finally:
             walk.close()
 
@@ -71,7 +79,7 @@ class Roots:
         path = "/" + "/".join(components(path))
         best = ""
         for prefix in self._known():
-            if (path == prefix or path.startswith(prefix.rstrip("/") + "/")) and len(prefix) > len(best):
+            if _is_in(path, prefix) and len(prefix) > len(best):
                 best = prefix
         if not best:
             link = "" if path == asked else f", a symlink on the way leads to {shown(path)}"
@@ -82,15 +90,33 @@ class Roots:
             )
         return self._known()[best], components(path.removeprefix(best))
 
+    def require_part(self, canonical: str, asked: str) -> None:
+        """Raise ``path_refused`` unless a path without symlinks is in one of the parts; ``asked`` is for messages."""
+        if self._only is None or any(_is_in(canonical, self._real(part)) for part in self._only):
+            return
+        link = "" if canonical == asked else f", a symlink on the way leads to {shown(canonical)}"
+        raise refused(
+            asked,
+            f"outside the paths of the key that signed this task ({', '.join(self._only) or 'none'}){link}",
+            "Use a key that may work there; keys and their paths are under orchestrator.trusted_keys.",
+        )
+
+    def _real(self, part: str) -> str:
+        """A part by the real path of the root above it."""
+        for prefix, real in self._known().items():
+            if _is_in(part, prefix):
+                return real + part.removeprefix(prefix)
+        return part
+
     def holds(self, path: str) -> bool:
         """Whether an absolute path without symlinks is that of a root, or of something below one."""
-        return any(path == prefix or path.startswith(prefix.rstrip("/") + "/") for prefix in self._known())
+        return any(_is_in(path, prefix) for prefix in self._known())
 
     def _known(self) -> dict[str, str]:
         if not self._prefixes:
             for root in self._configured:
                 # a root inside another one adds nothing, and could be swapped by whoever may write to the outer one
-                if any(root.startswith(other.rstrip("/") + "/") for other in self._configured if other != root):
+                if any(_is_in(root, other) for other in self._configured if other != root):
                     continue
                 real = os.path.realpath(root)
                 self._prefixes[root] = real
@@ -113,6 +139,11 @@ class _Walk:
         self._links = 0
         self._descriptor = -1
         self._move(self._open_root())
+
+    @property
+    def canonical(self) -> str:
+        """As far as the walk has come, and what is still to go."""
+        return self._canonical(*self._pending)
 
     def close(self) -> None:
         """Close what is open."""
@@ -238,6 +269,11 @@ class _Walk:
             "a directory on the way was exchanged while it was walked",
             "Somebody works on these directories; run again.",
         )
+
+
+def _is_in(path: str, directory: str) -> bool:
+    """Whether a path is that of a directory, or of something below it, by their names."""
+    return path == directory or path.startswith(directory.rstrip("/") + "/")
 
 
 def components(path: str) -> list[str]:

@@ -42,22 +42,30 @@ MAX_REPLACED_BYTES = 64 * 1024 * 1024
 
 
 class Files:
-    """Files below ``roots``.
+    """Files below ``roots``; with ``only``, below these parts of them.
 
     ``recorder`` is told of each change before its first effect. With ``check`` nothing is changed: what would have been
     written is remembered, and later reads give it.
     """
 
-    def __init__(self, roots: Sequence[str], recorder: ChangeRecorder | None = None, *, check: bool = False) -> None:
+    def __init__(
+        self,
+        roots: Sequence[str],
+        recorder: ChangeRecorder | None = None,
+        *,
+        only: Sequence[str] | None = None,
+        check: bool = False,
+    ) -> None:
         self._configured = tuple(roots)
-        self._roots = Roots(roots)
+        self._only = only
+        self._roots = Roots(roots, only)
         self._announcer = Announcer(recorder)
         self._overlay = Overlay() if check else None
 
     @property
     def roots(self) -> tuple[str, ...]:
-        """The allowed roots, as configured."""
-        return self._configured
+        """The directories below which this run may work, as configured: the roots, or its parts of them."""
+        return self._configured if self._only is None else tuple(self._only)
 
     @property
     def pending(self) -> bool:
@@ -66,7 +74,7 @@ class Files:
 
     def without_recorder(self) -> Files:
         """The same roots, with no recorder and no check mode: for undo and recovery."""
-        return Files(self._configured)
+        return Files(self._configured, only=self._only)
 
     def canonical(self, path: str) -> str:
         """The path without symlinks, whether or not it exists: one file has one name in locks and journal."""

@@ -6,22 +6,20 @@ import re
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import Connection, bindparam, exists, insert, or_, select, update
+from sqlalchemy import Connection, Integer, bindparam, exists, insert, or_, select, update
 
 from letsbe.errors import LetsbeError
 from letsbe.orchestrator import auth
-from letsbe.orchestrator.tables import agents, tasks
+from letsbe.orchestrator.tables import agents, key_sets, tasks
 from letsbe.orchestrator.tasks import NOT_ENDED
 from letsbe.protocol import PollRequest, RegisterRequest
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 # Made once: to put a statement together takes longer than to have it executed.
-_HEARTBEAT = (
-    update(agents)
-    .where(agents.c.agent_id == bindparam("agent"))
-    .returning(exists().where(tasks.c.state.in_(NOT_ENDED), tasks.c.agent_id == bindparam("agent")))
-)
+_HAS_TASKS = exists().where(tasks.c.state.in_(NOT_ENDED), tasks.c.agent_id == bindparam("agent"))
+_HAS_NEWER_KEYS = exists().where(key_sets.c.version > bindparam("known_keys", type_=Integer))
+_HEARTBEAT = update(agents).where(agents.c.agent_id == bindparam("agent")).returning(or_(_HAS_TASKS, _HAS_NEWER_KEYS))
 
 
 def register(connection: Connection, request: RegisterRequest, now: float) -> str:
@@ -57,7 +55,7 @@ def register(connection: Connection, request: RegisterRequest, now: float) -> st
 
 
 def heartbeat(connection: Connection, agent_id: str, request: PollRequest, now: float) -> bool:
-    """Note what an agent says of itself in a poll; whether any task of it has not ended yet.
+    """Note what an agent says of itself in a poll; whether a task of it has not ended, or it lacks a key set.
 
     One statement, because it is all that most polls come to.
     """
@@ -68,6 +66,8 @@ def heartbeat(connection: Connection, agent_id: str, request: PollRequest, now: 
         "capabilities_digest": _plain(request.capabilities_digest),
         "inventory_digest": _plain(request.inventory_digest),
         "outbox_depth": request.outbox_depth,
+        "key_set_version": request.key_set_version,
+        "known_keys": request.key_set_version,  # nothing is newer than null
         "hold": None if request.hold is None else msgspec.to_builtins(request.hold),
     }
     return bool(connection.scalar(_HEARTBEAT, values))

@@ -10,8 +10,9 @@ import click
 from letsbe import __version__
 from letsbe.errors import EXIT_INTERRUPTED, EXIT_USAGE, LetsbeError
 from letsbe.orchestrator.cli_agents import agents, enrol
+from letsbe.orchestrator.cli_keys import keys
 from letsbe.orchestrator.cli_server import init, migrate, openapi, prune, serve
-from letsbe.orchestrator.cli_submit import submit
+from letsbe.orchestrator.cli_submit import sign, submit
 from letsbe.orchestrator.cli_tasks import cancel, show, tasks
 
 
@@ -24,7 +25,7 @@ def orchestrator() -> None:
     """
 
 
-for command in (init, migrate, serve, prune, openapi, enrol, agents, submit, tasks, show, cancel):
+for command in (init, migrate, serve, prune, openapi, enrol, agents, keys, sign, submit, tasks, show, cancel):
     orchestrator.add_command(command)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from msgspec import Struct
-from sqlalchemy import Column, Connection, Double, MetaData, String, Table, insert, text, update
+from sqlalchemy import Column, Connection, Double, Integer, MetaData, String, Table, Text, insert, text, update
 
 from letsbe.orchestrator.store import Store, version_in
 from letsbe.orchestrator.tables import NAMING, SCHEMA_VERSION, metadata, schema_info
@@ -60,5 +60,17 @@ def _to_2(connection: Connection) -> None:
     ).create(connection)
 
 
+def _to_3(connection: Connection) -> None:
+    """The chain of key sets, and how far along it each agent is."""
+    connection.execute(text("ALTER TABLE agents ADD COLUMN key_set_version INTEGER"))
+    Table(
+        "key_sets",
+        MetaData(naming_convention=NAMING),
+        Column("version", Integer, primary_key=True, autoincrement=False),
+        Column("created_at", Double, nullable=False),
+        Column("envelope", Text, nullable=False),
+    ).create(connection)
+
+
 #: The first leads from version 1 to 2.
-STEPS: tuple[Callable[[Connection], None], ...] = (_to_2,)
+STEPS: tuple[Callable[[Connection], None], ...] = (_to_2, _to_3)

@@ -18,11 +18,10 @@ from litestar.params import Parameter, RawBody
 from msgspec import Struct
 
 from letsbe.errors import LetsbeError
-from letsbe.orchestrator import agents, tasks
+from letsbe.orchestrator import agents, key_sets, tasks
 from letsbe.orchestrator.auth import authenticate
 from letsbe.orchestrator.home import Settings
 from letsbe.orchestrator.problems import documented, log, result_too_large
-from letsbe.orchestrator.signing import KEY_NAME
 from letsbe.orchestrator.store import Store
 from letsbe.protocol import (
     ID_PATTERN,
@@ -33,7 +32,6 @@ from letsbe.protocol import (
     PollResponse,
     RegisterRequest,
     RegisterResponse,
-    TrustedKey,
     instant,
 )
 
@@ -61,7 +59,7 @@ class AgentAuthentication(AbstractAuthenticationMiddleware):
 
 
 class Service(Struct, frozen=True):
-    """What the routes work with, as ``app.state.service``. ``public_key``: base64 of the key that signs tasks."""
+    """What the routes work with, as ``app.state.service``. ``public_key``: base64 of the key before any key set."""
 
     settings: Settings
     store: Store
@@ -82,10 +80,12 @@ def register(body: RawBody, service: NamedDependency[Service]) -> RegisterRespon
     now = time.time()
     with service.store.write() as connection:
         token = agents.register(connection, data, now)
+        trusted = key_sets.current(connection, service.public_key)
     log.info("agent %s registered from %r", data.agent_id, data.hostname)
     return RegisterResponse(
         agent_token=token,
-        trusted_keys={KEY_NAME: TrustedKey(public_key=service.public_key)},
+        trusted_keys=trusted.keys,
+        key_set_version=trusted.version,
         server_time=instant(now),
     )
 
@@ -111,15 +111,16 @@ def poll(agent_id: PathId, body: RawBody, service: NamedDependency[Service]) -> 
         limits=PollLimits(result_bytes=settings.result_bytes),
     )
     with service.store.write_once() as connection:
-        has_tasks = agents.heartbeat(connection, agent_id, data, now)
-    if not has_tasks:
+        is_awaited = agents.heartbeat(connection, agent_id, data, now)
+    if not is_awaited:
         return answer
     with service.store.write() as connection:
         tasks.renew(connection, agent_id, data.running, now, settings.lease_s)
         tasks.sweep(connection, now, agent_id)
         cancel = tasks.cancellations(connection, agent_id)
+        newer = [] if data.key_set_version is None else key_sets.above(connection, data.key_set_version)
         offers = tasks.offer(connection, agent_id, now, data.max_tasks, data.hold)
-    return msgspec.structs.replace(answer, cancel=cancel, tasks=offers)
+    return msgspec.structs.replace(answer, cancel=cancel, key_sets=newer, tasks=offers)
 
 
 @post(

@@ -1,4 +1,4 @@
-"""The Ed25519 key that signs tasks, and the DSSE envelopes made with it.
+"""The Ed25519 keys that sign tasks and key sets, and the DSSE envelopes made with it.
 
 Only what submits loads the private key: ``serve`` needs the public one alone, to tell it to new agents.
 """
@@ -6,7 +6,7 @@ Only what submits loads the private key: ``serve`` needs the public one alone, t
 from __future__ import annotations
 
 import base64
-import hashlib
+from collections.abc import Sequence
 
 import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -21,9 +21,10 @@ from cryptography.hazmat.primitives.serialization import (
 
 from letsbe.errors import LetsbeError
 from letsbe.orchestrator import files
-from letsbe.protocol import TASK_PAYLOAD_TYPE, Envelope, Signature, Task, pae
+from letsbe.protocol import KEY_SET_PAYLOAD_TYPE, TASK_PAYLOAD_TYPE, Envelope, KeySet, Signature, Task, pae
+from letsbe.signatures import key_id
 
-#: Under this name agents are told the key at registration.
+#: Under this name agents are told the first key at registration.
 KEY_NAME = "main"
 
 
@@ -54,19 +55,22 @@ def public_bytes(key: Ed25519PrivateKey) -> bytes:
     return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
-def key_id(public_key: bytes) -> str:
-    """The ``keyid`` of signatures: the first 16 hex digits of the SHA-256 of the raw public key."""
-    return hashlib.sha256(public_key).hexdigest()[:16]
+def public_text(key: Ed25519PrivateKey) -> str:
+    """The public half as it is written everywhere: base64 of 32 bytes."""
+    return base64.b64encode(public_bytes(key)).decode()
 
 
-def sign(task: Task, key: Ed25519PrivateKey) -> Envelope:
-    """The DSSE envelope of ``task``, signed with ``key``."""
-    payload = msgspec.json.encode(task)
-    signature = key.sign(pae(TASK_PAYLOAD_TYPE, payload))
+def sign(document: Task | KeySet, keys: Sequence[Ed25519PrivateKey]) -> Envelope:
+    """The DSSE envelope of a task or a key set, signed with every one of ``keys``."""
+    kind = TASK_PAYLOAD_TYPE if isinstance(document, Task) else KEY_SET_PAYLOAD_TYPE
+    payload = msgspec.json.encode(document)
+    signed = pae(kind, payload)
     return Envelope(
-        payloadType=TASK_PAYLOAD_TYPE,
+        payloadType=kind,
         payload=base64.b64encode(payload).decode(),
-        signatures=[Signature(keyid=key_id(public_bytes(key)), sig=base64.b64encode(signature).decode())],
+        signatures=[
+            Signature(keyid=key_id(public_bytes(key)), sig=base64.b64encode(key.sign(signed)).decode()) for key in keys
+        ],
     )
 
 

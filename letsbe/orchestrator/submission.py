@@ -1,4 +1,4 @@
-"""Making signed tasks out of what a person asked for, and waiting for their outcomes."""
+"""Making signed tasks out of what a person asked for, and queueing them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,31 @@ import re
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
 
 from letsbe.errors import LetsbeError
-from letsbe.orchestrator import agents, signing, tasks, views
+from letsbe.orchestrator import agents, key_sets, keyring, signing, tasks
 from letsbe.orchestrator.home import Home
 from letsbe.orchestrator.store import Store
-from letsbe.protocol import MAX_TASK_LIFETIME_S, Outcome, Task, instant, new_id
+from letsbe.protocol import (
+    MAX_BODY_BYTES,
+    MAX_TASK_LIFETIME_S,
+    TASK_PAYLOAD_TYPE,
+    Envelope,
+    Task,
+    TrustedKey,
+    epoch,
+    instant,
+    new_id,
+)
+from letsbe.signatures import MalformedEnvelope, content, signers
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from sqlalchemy import Connection
 
 #: Largest payload, in bytes of JSON.
 MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
@@ -64,45 +79,41 @@ def submit_all(home: Home, store: Store, order: Order) -> list[Submitted]:
     ``signing_key_unreadable``, ``database_unavailable``.
     """
     _check(order)
-    key = signing.load_key(home.signing_key)
     with store.read() as connection:
-        if order.agent is None:
-            chosen = agents.labelled(connection, order.labels)
-        else:
-            chosen = [agents.resolve(connection, order.agent)]
+        trusted = key_sets.current(connection, home.public_key())
+        keys = keyring.signing_keys(home, trusted.keys.values())
+        chosen = _chosen(connection, order)
         versions = agents.schema_versions(connection, order.type, chosen)
+    # Before the transaction: polls may have to wait for its end.
+    made = [signed(order, agent_id, versions.get(agent_id, 1), keys) for agent_id in chosen]
+    with store.write() as connection:
+        tasks.submit(connection, made)
+    return [Submitted(task, known=task.agent_id in versions) for task, _ in made]
+
+
+def _chosen(connection: Connection, order: Order) -> list[str]:
+    if order.agent is not None:
+        return [agents.resolve(connection, order.agent)]
+    chosen = agents.labelled(connection, order.labels)
     if len(msgspec.json.encode(order.payload)) * len(chosen) > MAX_SUBMITTED_BYTES:
         raise LetsbeError(
             "payload_too_large",
             f"the payload for {len(chosen)} agents comes to more than {MAX_SUBMITTED_BYTES} bytes",
             hint="Submit it to fewer agents at a time.",
         )
-    made = [_task(order, agent_id, versions.get(agent_id, 1)) for agent_id in chosen]
-    signed = [(task, signing.sign(task, key)) for task in made]  # before the transaction: polls may wait for its end
-    with store.write() as connection:
-        tasks.submit(connection, signed)
-    return [Submitted(task, known=task.agent_id in versions) for task in made]
+    return chosen
 
 
-def await_all(store: Store, task_ids: Sequence[str], seconds: float) -> bool:
-    """Wait until all of the tasks have ended; False when some have not after ``seconds``."""
-    deadline = time.monotonic() + seconds
-    left = list(task_ids)
-    while True:
-        with store.write() as connection:
-            tasks.sweep(connection, time.time())
-            left = views.not_ended(connection, left)
-        if not left or time.monotonic() >= deadline:
-            return not left
-        time.sleep(min(0.5, max(0.0, deadline - time.monotonic())))
-
-
-def _task(order: Order, agent_id: str, version: int) -> Task:
-    return Task(
+def signed(
+    order: Order, agent_id: str, schema_version: int, keys: Sequence[Ed25519PrivateKey]
+) -> tuple[Task, Envelope]:
+    """The task that an order asks for, and its envelope. Raises ``usage``."""
+    _check(order)
+    task = Task(
         task_id=new_id(),
         agent_id=agent_id,
         type=order.type,
-        schema_version=version,
+        schema_version=schema_version,
         payload=order.payload,
         created_at=instant(time.time()),
         not_before=None if order.not_before is None else instant(order.not_before),
@@ -111,29 +122,54 @@ def _task(order: Order, agent_id: str, version: int) -> Task:
         check=order.check,
         requested_by=order.requested_by,
     )
+    _decoded(msgspec.json.encode(task), "the task")  # what is signed is what agents take
+    return task, signing.sign(task, keys)
 
 
-def await_outcome(store: Store, task_id: str, seconds: float) -> Outcome:
-    """The outcome of a task, waited for. Raises ``timed_out``, ``cancelled``, ``expired_task``."""
-    deadline = time.monotonic() + seconds
-    while True:
-        with store.write() as connection:
-            tasks.sweep(connection, time.time())
-            outcome = views.outcome_of(connection, task_id)
-            state = views.show_task(connection, task_id).state
-        if outcome is not None:
-            return outcome
-        if state == tasks.State.CANCELLED:
-            raise LetsbeError("cancelled", f"task {task_id} was cancelled before the agent took it")
-        if state == tasks.State.EXPIRED:
-            raise LetsbeError("expired_task", f"task {task_id} expired before the agent took it")
-        if time.monotonic() >= deadline:
+def submit_signed(home: Home, store: Store, envelope: Envelope, public_key: str | None = None) -> Submitted:
+    """Queue a task that was signed elsewhere, once the signature has been verified.
+
+    ``public_key``: whose it must be; else that of a key in the newest key set. Raises ``invalid_envelope``,
+    ``untrusted_task``, ``agent_unknown``, ``task_known``, ``usage``.
+    """
+    with store.write() as connection:
+        trusted = key_sets.current(connection, home.public_key()).keys
+        if public_key is not None:
+            trusted = {"--public-key": TrustedKey(public_key=public_key)}
+        task = _verified(envelope, trusted)
+        agents.resolve(connection, task.agent_id)
+        known = bool(agents.schema_versions(connection, task.type, [task.agent_id]))
+        if tasks.is_known(connection, task.task_id):
+            raise LetsbeError("task_known", f"task {task.task_id} was submitted before", hint="Sign it anew.")
+        tasks.submit(connection, [(task, envelope)])
+    return Submitted(task, known=known)
+
+
+def _verified(envelope: Envelope, trusted: dict[str, TrustedKey]) -> Task:
+    try:
+        if envelope.payloadType != TASK_PAYLOAD_TYPE or not signers(envelope, trusted):
             raise LetsbeError(
-                "timed_out",
-                f"task {task_id} is {state} after {seconds:g} s; it goes on",
-                hint=f"letsbe-orchestrator show {task_id}",
+                "untrusted_task",
+                f"no signature of a trusted key ({', '.join(trusted)})",
+                hint="`letsbe-orchestrator keys list` shows them; for a key that only the host trusts: --public-key.",
             )
-        time.sleep(min(0.2, max(0.0, deadline - time.monotonic())))
+        task = _decoded(content(envelope), "the envelope")
+    except MalformedEnvelope as error:
+        raise LetsbeError("invalid_envelope", str(error), hint="Give what `letsbe-orchestrator sign` prints.") from None
+    try:
+        begins = 0.0 if task.not_before is None else epoch(task.not_before)
+        _check_times(epoch(task.expires_at), begins)
+        epoch(task.created_at)
+    except ValueError as error:
+        raise LetsbeError("invalid_envelope", str(error), hint="Instants are like 2026-11-23T10:00:00Z.") from None
+    return task
+
+
+def _decoded(document: bytes, what: str) -> Task:
+    try:
+        return msgspec.json.decode(document, type=Task)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise LetsbeError("invalid_envelope", f"{what}: {error}", hint="Sign it with this version.") from error
 
 
 def read_payload(argument: str) -> dict[str, Any]:
@@ -141,7 +177,10 @@ def read_payload(argument: str) -> dict[str, Any]:
 
     Raises ``file_unreadable``, ``invalid_json``, ``invalid_payload``, ``payload_too_large``.
     """
-    source, text = _payload_text(argument)
+    if argument == "-" or argument.startswith("@"):
+        source, text = _read(argument.removeprefix("@"), MAX_PAYLOAD_BYTES)
+    else:
+        source, text = "the payload", os.fsencode(argument)
     if len(text) > MAX_PAYLOAD_BYTES:
         raise LetsbeError("payload_too_large", f"{source} has more than {MAX_PAYLOAD_BYTES} bytes")
     try:
@@ -155,15 +194,24 @@ def read_payload(argument: str) -> dict[str, Any]:
     return payload
 
 
-def _payload_text(argument: str) -> tuple[str, bytes]:
-    if argument == "-":
-        return "standard input", sys.stdin.buffer.read(MAX_PAYLOAD_BYTES + 1)
-    if not argument.startswith("@"):
-        return "the payload", os.fsencode(argument)
-    path = argument[1:]
+def read_envelope(path: str) -> Envelope:
+    """The envelope in a file, or on standard input (``-``). Raises ``file_unreadable``, ``invalid_envelope``."""
+    source, text = _read(path, MAX_BODY_BYTES)
+    try:
+        return msgspec.json.decode(text, type=Envelope)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise LetsbeError(
+            "invalid_envelope", f"{source}: {error}", hint="Give what `letsbe-orchestrator sign` prints."
+        ) from error
+
+
+def _read(path: str, most: int) -> tuple[str, bytes]:
+    """What to call it, and its first ``most`` bytes and one more."""
+    if path == "-":
+        return "standard input", sys.stdin.buffer.read(most + 1)
     try:
         with open(path, "rb") as file:
-            return path, file.read(MAX_PAYLOAD_BYTES + 1)
+            return path, file.read(most + 1)
     except OSError as error:
         raise LetsbeError("file_unreadable", f"{path}: {error.strerror}", hint="Name a readable file.") from error
 
@@ -175,15 +223,19 @@ def _check(order: Order) -> None:
         )
     if len(order.requested_by) > 200:
         raise LetsbeError("usage", "--requested-by has more than 200 characters", hint="Shorten it.")
-    if order.expires_at > time.time() + MAX_TASK_LIFETIME_S:
+    _check_times(order.expires_at, order.not_before or 0)
+
+
+def _check_times(expires_at: float, not_before: float) -> None:
+    if expires_at > time.time() + MAX_TASK_LIFETIME_S:
         raise LetsbeError(
             "usage",
-            f"the task would be valid until {instant(order.expires_at)}; agents take none for over 30 days",
+            f"the task would be valid until {instant(expires_at)}; agents take none for over 30 days",
             hint="Give an earlier --expires.",
         )
-    if order.expires_at <= max(time.time(), order.not_before or 0):
+    if expires_at <= max(time.time(), not_before):
         raise LetsbeError(
             "usage",
-            f"the task would expire at {instant(order.expires_at)}, before it may begin",
+            f"the task would expire at {instant(expires_at)}, before it may begin",
             hint="Give a later --expires.",
         )

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 #: Raised by one with every change of the tables below; ``migrations`` has a step for each.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 NAMING = {
     "ix": "ix_%(column_0_label)s",
@@ -52,6 +52,16 @@ agents = Table(
     Column("inventory_digest", String(64), nullable=False, default=""),
     Column("outbox_depth", Integer, nullable=False, default=0),
     Column("hold", JSON(none_as_null=True)),
+    Column("key_set_version", Integer),  # null: its own configuration names the keys, or it has not polled
+)
+
+#: The chain of key sets, each an envelope that a key of the set before it signed.
+key_sets = Table(
+    "key_sets",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("created_at", Double, nullable=False),
+    Column("envelope", Text, nullable=False),
 )
 
 enrolments = Table(

@@ -66,6 +66,11 @@ def submit(connection: Connection, signed: Sequence[tuple[Task, Envelope]]) -> N
     connection.execute(insert(tasks), [_waiting(task, envelope) for task, envelope in signed])
 
 
+def is_known(connection: Connection, task_id: str) -> bool:
+    """Whether such a task was submitted before."""
+    return connection.scalar(select(tasks.c.seq).where(tasks.c.task_id == task_id)) is not None
+
+
 def offer(connection: Connection, agent_id: str, now: float, most: int, only: Hold | None = None) -> list[TaskOffer]:
     """The oldest ``most`` tasks that are due; the same ones, with the same attempts, until they are claimed.
 

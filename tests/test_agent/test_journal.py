@@ -136,7 +136,7 @@ def test_inbox_keeps_nothing_of_a_task_that_is_over(agent: Agent) -> None:
     ids = {name: new_id() for name in ("crashed", "unknown", "waiting")}
     for name, task_id in ids.items():
         task = Task(task_id=task_id, agent_id=new_id(), type="ECHO", created_at=instant(0), expires_at=instant(0))
-        inbox.put(Believed(task=task, granted=["*"]))
+        inbox.put(Believed(task=task))
         os.utime(agent.state_dir / "inbox" / task_id, (0, 0))
         if name != "unknown":
             journal.receive(run(id=task_id, state="received", attempt_id=new_id(), origin="orchestrator"))

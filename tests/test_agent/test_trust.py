@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from letsbe.agent.trust import believe
+from letsbe.agent.trust import Believed, believe, grant
 from letsbe.errors import LetsbeError
 from letsbe.protocol import TASK_PAYLOAD_TYPE, Envelope, Signature, Task, TrustedKey, epoch, instant, new_id, pae
 
@@ -37,19 +37,25 @@ def envelope(document: Any, *keys: Ed25519PrivateKey, kind: str = TASK_PAYLOAD_T
     return Envelope(payloadType=kind, payload=b64encode(payload).decode(), signatures=signatures)
 
 
-def trusted(**keys: tuple[Ed25519PrivateKey, list[str]]) -> dict[str, TrustedKey]:
+def public(key: Ed25519PrivateKey) -> str:
+    return b64encode(key.public_key().public_bytes_raw()).decode()
+
+
+def trusted(**keys: tuple[Ed25519PrivateKey, list[str], list[str] | None]) -> dict[str, TrustedKey]:
     return {
-        name: TrustedKey(public_key=b64encode(key.public_key().public_bytes_raw()).decode(), executors=executors)
-        for name, (key, executors) in keys.items()
+        name: TrustedKey(public_key=public(key), executors=executors, paths=paths)
+        for name, (key, executors, paths) in keys.items()
     }
 
 
-def judge(sealed: Envelope, offered_as: str, *, require: bool = True, **keys: Any) -> Any:
+def judge(
+    sealed: Envelope, offered_as: str, *, require: bool = True, keys: dict[str, TrustedKey] | None = None
+) -> Believed:
     return believe(
         sealed,
         offered_as=offered_as,
         agent_id=ME,
-        trusted_keys=trusted(**(keys or {"main": (KEY, ["*"])})),
+        trusted_keys=keys or trusted(main=(KEY, ["*"], None)),
         require_signatures=require,
         server_now=NOW,
     )
@@ -59,20 +65,41 @@ def test_signed_task_is_believed() -> None:
     document = task()
     believed = judge(envelope(document, KEY), document["task_id"])
     assert believed.task.task_id == document["task_id"]
-    assert believed.granted == ["*"]
+    assert believed.signers == [public(KEY)]
 
 
-def test_rights_are_those_of_the_keys_that_signed() -> None:
+@pytest.mark.parametrize(
+    ("signing", "steps", "expected"),
+    [
+        ([KEY], ["ECHO"], (["COMPOSITE", "ECHO"], ["/r/a"])),
+        ([OTHER, KEY], ["ECHO"], (["COMPOSITE", "ECHO"], ["/r/a"])),
+        ([KEY, OTHER], ["FILE_WRITE"], (["COMPOSITE", "FILE_WRITE"], ["/r/b"])),
+        ([KEY, OTHER], ["ECHO", "FILE_WRITE"], (["COMPOSITE", "ECHO"], ["/r/a"])),
+    ],
+    ids=["the one", "the first that may", "the one that may", "none alone may: the first, which is refused"],
+)
+def test_the_rights_are_those_of_one_key_alone(
+    signing: list[Ed25519PrivateKey], steps: list[str], expected: tuple[list[str], list[str]]
+) -> None:
+    document = task(type="COMPOSITE", payload={"steps": [{"id": "s", "type": name, "payload": {}} for name in steps]})
+    keys = trusted(reader=(KEY, ["COMPOSITE", "ECHO"], ["/r/a"]), writer=(OTHER, ["COMPOSITE", "FILE_WRITE"], ["/r/b"]))
+    believed = judge(envelope(document, *signing), document["task_id"], keys=keys)
+    found = grant(believed, keys, require_signatures=True)
+    assert (found.executors, found.paths) == expected
+
+
+def test_a_key_that_was_taken_away_meanwhile_gives_no_rights() -> None:
     document = task()
-    keys = {"reader": (KEY, ["ECHO"]), "writer": (OTHER, ["FILE_WRITE"])}
-    assert judge(envelope(document, KEY), document["task_id"], **keys).granted == ["ECHO"]
-    assert judge(envelope(document, KEY, OTHER), document["task_id"], **keys).granted == ["ECHO", "FILE_WRITE"]
+    believed = judge(envelope(document, KEY, OTHER), document["task_id"])
+    assert grant(believed, trusted(main=(KEY, ["ECHO"], None)), require_signatures=True).executors == ["ECHO"]
+    with pytest.raises(LetsbeError, match="no signature of a trusted key") as refused:
+        grant(believed, trusted(other=(OTHER, ["*"], None)), require_signatures=True)
+    assert refused.value.code == "untrusted_task"
 
 
 def test_one_good_signature_among_others_is_enough() -> None:
     document = task()
-    sealed = envelope(document, OTHER, KEY)
-    assert judge(sealed, document["task_id"]).granted == ["*"]
+    assert judge(envelope(document, OTHER, KEY), document["task_id"]).signers == [public(KEY)]
 
 
 def changed_after_signing() -> Envelope:
@@ -114,7 +141,8 @@ def test_what_is_not_believed(sealed: Envelope, code: str, message: str) -> None
 
 def test_unsigned_is_believed_only_where_the_host_says_so() -> None:
     document = task()
-    assert judge(envelope(document), document["task_id"], require=False).granted == ["*"]
+    believed = judge(envelope(document), document["task_id"], require=False)
+    assert grant(believed, trusted(main=(KEY, [], [])), require_signatures=False).executors == ["*"]
 
 
 def test_trusted_key_that_is_none_is_a_mistake_of_the_configuration() -> None:

@@ -68,18 +68,24 @@ def test_an_enrolled_agent_shows_who_it_is_and_whom_it_believes(polling: Agent) 
     assert status["exchange"]["failures"] == 0
     (name, key), *_ = me.trusted_keys.items()
     keyid = sha256(b64decode(key.public_key)).hexdigest()[:16]
-    assert status["trusted_keys"] == [{"name": name, "keyid": keyid, "executors": ["*"], "source": "pinned"}]
+    assert status["trusted_keys"] == [
+        {"name": name, "keyid": keyid, "executors": ["*"], "paths": None, "source": "pinned"}
+    ]
     for secret in (me.agent_token, me.private_key):
         assert secret
         assert secret.encode() not in done.stdout + polling.cli("status", "--output", "text").stdout
 
 
 def test_configured_keys_stand_in_place_of_pinned_ones(polling: Agent) -> None:
-    key = {"public_key": "A" * 43 + "=", "executors": ["ECHO"]}
+    key = {"public_key": "A" * 43 + "=", "executors": ["ECHO"], "paths": [f"{polling.root}/a"]}
     url = polling.config.orchestrator.url
     polling.configure(orchestrator={"url": url, "trusted_keys": {"admin": key}})
-    (shown,) = polling.json("status")["trusted_keys"]
+    status = polling.json("status")
+    assert status["key_set_version"] is None
+    (shown,) = status["trusted_keys"]
     assert (shown["name"], shown["executors"], shown["source"]) == ("admin", ["ECHO"], "configured")
+    drawn = " ".join(polling.cli("status", "--output", "text").stdout.decode().split())
+    assert f"for ECHO below {polling.root}/a" in drawn
 
 
 def test_failures_and_the_wait_they_cause_are_told(orchestrator: Orchestrator, enrolled: Agent) -> None:

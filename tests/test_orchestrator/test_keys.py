@@ -19,6 +19,7 @@ from letsbe.orchestrator import certificates, signing
 from letsbe.orchestrator.bootstrap import initialise
 from letsbe.orchestrator.times import ago, parse_moment, parse_span
 from letsbe.protocol import Task, epoch, new_id
+from letsbe.signatures import key_id
 from tests.orchestrator_fixture import NewDatabase, Orchestrator
 from tests.test_orchestrator.fake_agent import registered
 
@@ -125,11 +126,11 @@ def test_an_envelope_follows_dsse() -> None:
         created_at="2026-11-23T10:00:00Z",
         expires_at="2026-11-24T10:00:00Z",
     )
-    envelope = signing.sign(task, key)
+    envelope = signing.sign(task, [key])
     body = msgspec.json.encode(task)
     signed = b"DSSEv1 32 application/vnd.letsbe.task+json %d %b" % (len(body), body)
     key.public_key().verify(base64.b64decode(envelope.signatures[0].sig), signed)
-    assert envelope.signatures[0].keyid == signing.key_id(signing.public_bytes(key))
+    assert envelope.signatures[0].keyid == key_id(signing.public_bytes(key))
     assert len(envelope.signatures[0].keyid) == 16
     assert signing.signed_task(envelope) == task
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,13 +30,15 @@ class Rig:
         self.session = requests.Session()
         self.session.headers["Authorization"] = f"Bearer {self.agent.token}"
         self.answered: dict[str, set[int]] = defaultdict(set)
-        self._cases = 0
+        self._valid: Counter[str] = Counter()
 
     def prepare(self, case: schemathesis.Case[Any]) -> None:
-        """Point every other valid request at something that exists."""
-        self._cases += 1
+        """Point every other valid request of an operation at something that exists, the first one included."""
+        if not case.meta or case.meta.generation.mode is not schemathesis.GenerationMode.POSITIVE:
+            return
         name = case.operation.definition.raw["operationId"]
-        if not case.meta or case.meta.generation.mode is not schemathesis.GenerationMode.POSITIVE or self._cases % 2:
+        self._valid[name] += 1
+        if self._valid[name] % 2 == 0:
             return
         if name == "register":
             self._change(case, enrolment_token=self.orchestrator.enrol())

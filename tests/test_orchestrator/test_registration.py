@@ -23,7 +23,8 @@ def test_registration_answers_with_a_token_the_signing_key_and_the_time(orchestr
 
     assert answer.status_code == 201
     body = answer.json()
-    assert body["trusted_keys"] == {"main": {"public_key": orchestrator.home.public_key(), "executors": ["*"]}}
+    key = {"public_key": orchestrator.home.public_key(), "executors": ["*"], "paths": None}
+    assert (body["trusted_keys"], body["key_set_version"]) == ({"main": key}, 0)
     assert abs(epoch(body["server_time"]) - time.time()) < 5
     assert agent.poll().status_code == 200
     (known,) = orchestrator.agents()

@@ -1,0 +1,171 @@
+"""Changing the keys that agents believe, and tasks that were signed on another machine."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from letsbe.agent import identity
+from letsbe.orchestrator import key_sets, keyring, signing
+from letsbe.protocol import new_id
+from tests.agents import Agent
+from tests.orchestrator_fixture import Orchestrator
+from tests.test_agent.conftest import agent_id, connect
+from tests.test_orchestrator.fake_agent import registered
+
+
+def told(orchestrator: Orchestrator, *words: str) -> dict[str, object]:
+    done = orchestrator.run(*words, "--output", "json")
+    assert done.returncode == 0, done.stderr
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+def new_key(directory: Path, name: str = "admin.key") -> tuple[Path, str]:
+    """A private key in a file, and its public half."""
+    path = directory / name
+    path.write_bytes(signing.new_key())
+    path.chmod(0o600)
+    return path, signing.public_text(signing.load_key(str(path)))
+
+
+def echoed(orchestrator: Orchestrator, agent: Agent) -> str:
+    """What becomes of an ECHO that is submitted now."""
+    task = orchestrator.submit("ECHO", agent=agent_id(agent))
+    assert agent.cli("poll").returncode == 0
+    return (orchestrator.outcome(task) or {"status": "lost"})["status"]
+
+
+def test_the_fleet_goes_over_to_another_key_and_one_that_was_away_follows(
+    orchestrator: Orchestrator, tmp_path: Path
+) -> None:
+    agents = []
+    for name in ("present", "away"):
+        (tmp_path / name).mkdir()
+        agents.append(Agent(tmp_path / name))
+        connect(agents[-1], orchestrator)
+        agents[-1].cli("poll")
+    present, away = agents
+    before = Path(orchestrator.home.signing_key).read_bytes()
+    assert list(told(orchestrator, "keys", "rotate")["keys"]) == ["main", "main-1"]  # type: ignore[call-overload]
+    assert Path(orchestrator.home.signing_key).read_bytes() != before
+    assert echoed(orchestrator, present) == "succeeded"
+    assert told(orchestrator, "keys", "retire", "main")["version"] == 2
+    assert {file.name for file in orchestrator.path.glob("signing*")} == {"signing.key", "signing.pub"}
+    listed = told(orchestrator, "keys", "list")
+    assert (listed["agents"], listed["behind"]) == ({"followed": 0, "own": 0}, 2)
+    for agent in agents:
+        assert echoed(orchestrator, agent) == "succeeded"
+        me = identity.load(str(agent.state_dir))
+        assert me is not None
+        assert (list(me.trusted_keys), me.key_set_version) == (["main-1"], 2)
+        agent.cli("poll")
+    assert told(orchestrator, "keys", "list")["agents"] == {"followed": 2, "own": 0}
+    assert away.json("status")["key_set_version"] == 2
+    fresh = registered(orchestrator, "web-9")
+    answer = fresh.register(orchestrator.enrol()).json()
+    assert (list(answer["trusted_keys"]), answer["key_set_version"]) == (["main-1"], 2)
+
+
+def test_while_two_keys_are_trusted_both_sign(home: Orchestrator) -> None:
+    first = home.home.public_key()
+    told(home, "keys", "rotate")
+    with home.store.read() as connection:
+        trusted = key_sets.current(connection, home.home.public_key()).keys
+    keys = keyring.signing_keys(home.home, trusted.values())
+    assert {signing.public_text(key) for key in keys} == {first, home.home.public_key()}
+
+
+@pytest.mark.parametrize("crash", ["the key set is there", "the old key is kept", "the public key is told"])
+def test_a_rotation_that_was_cut_off_is_completed(
+    home: Orchestrator, monkeypatch: pytest.MonkeyPatch, crash: str
+) -> None:
+    def cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if crash == "the key set is there":
+            patch.setattr(keyring, "_older", cut)
+        else:
+            replace = keyring.files.replace
+            stop_at = home.home.signing_public_key if crash == "the old key is kept" else home.home.signing_key
+            patch.setattr(keyring.files, "replace", lambda path, new: cut() if path == stop_at else replace(path, new))
+        with pytest.raises(KeyboardInterrupt):
+            keyring.rotate(home.home, home.store, 0.0)
+    found = keyring.rotate(home.home, home.store, 0.0)
+    assert (found.version, list(found.keys)) == (1, ["main", "main-1"])
+    assert home.home.public_key() == signing.public_text(signing.load_key(home.home.signing_key))
+    assert found.keys["main-1"].public_key == home.home.public_key()
+    assert len(keyring.signing_keys(home.home, found.keys.values())) == 2
+    assert not list(home.path.glob("*.next"))
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["retire", "main"], "the key that signs tasks now"),
+        (["retire", "nobody"], "no key 'nobody'"),
+        (["add", "main", "--public-key", "A" * 43 + "="], "is there already"),
+        (["add", "bad name", "--public-key", "A" * 43 + "="], "no name for a key"),
+        (["add", "admin", "--public-key", "short"], "not base64 of a 32-byte"),
+    ],
+    ids=["the one that signs", "unknown", "taken", "no name", "no key"],
+)
+def test_changes_that_are_refused(home: Orchestrator, words: list[str], reason: str) -> None:
+    done = home.run("keys", *words)
+    assert done.returncode == 2
+    assert reason in done.stderr
+    assert told(home, "keys", "list")["version"] == 0
+
+
+def test_a_key_with_fewer_rights_can_not_change_the_keys(home: Orchestrator, tmp_path: Path) -> None:
+    path, public = new_key(tmp_path)
+    told(home, "keys", "add", "reader", "--public-key", public, "--executor", "ECHO", "--path", "/opt/letsbe/a")
+    refused = home.run("keys", "add", "mine", "--public-key", "A" * 43 + "=", "--key", str(path))
+    assert refused.returncode == 1
+    assert "no private key is here that agents believe" in refused.stderr
+    done = home.run("keys", "list", "--output", "text")
+    assert "/opt/letsbe/a" in done.stdout
+    assert "key set 1: 0 agents have it" in done.stdout
+
+
+def test_a_task_is_signed_on_a_machine_without_home_or_database(orchestrator: Orchestrator, tmp_path: Path) -> None:
+    agent = Agent(tmp_path)
+    connect(agent, orchestrator)
+    agent.cli("poll")
+    path, public = new_key(tmp_path)
+    told(orchestrator, "keys", "add", "offline", "--public-key", public, "--executor", "ECHO")
+    orchestrator.run("keys", "rotate")
+    bare = {"LETSBE_ORCHESTRATOR_HOME": str(tmp_path / "nowhere")}
+    words = ["sign", "ECHO", '{"message": "hi"}', "--agent-id", agent_id(agent), "--key", str(path)]
+    made = orchestrator.run(*words, env=bare)
+    assert made.returncode == 0, made.stderr
+    envelope = json.loads(made.stdout)
+    (orchestrator.path / "signing.key").rename(tmp_path / "elsewhere")
+    (submitted,) = orchestrator.run("submit", "--envelope", "-", stdin=made.stdout).stdout.split()
+    assert agent.cli("poll").returncode == 0
+    assert (orchestrator.outcome(submitted) or {})["data"]["message"] == "hi"
+    again = orchestrator.run("submit", "--envelope", "-", stdin=made.stdout)
+    assert (again.returncode, "was submitted before" in again.stderr) == (1, True)
+    changed = {**envelope, "payload": base64.b64encode(base64.b64decode(envelope["payload"]) + b" ").decode()}
+    for bad, reason, code in (
+        (changed, "no signature of a trusted key", 4),
+        ({**envelope, "payload": "%"}, "not base64", 1),
+        ({"payload": 1}, "Expected `str`", 1),
+        ([], "Expected `object`", 1),
+    ):
+        refused = orchestrator.run("submit", "--envelope", "-", stdin=json.dumps(bad))
+        assert (refused.returncode, reason in refused.stderr) == (code, True), refused.stderr
+
+
+def test_an_envelope_of_a_key_that_only_the_host_trusts_needs_its_public_half(
+    home: Orchestrator, tmp_path: Path
+) -> None:
+    path, public = new_key(tmp_path)
+    made = home.run("sign", "ECHO", "{}", "--agent-id", new_id(), "--key", str(path))
+    assert "no signature of a trusted key" in home.run("submit", "--envelope", "-", stdin=made.stdout).stderr
+    taken = home.run("submit", "--envelope", "-", "--public-key", public, stdin=made.stdout)
+    assert "no agent" in taken.stderr  # the signature is right; there is no such agent here
