@@ -35,6 +35,7 @@ FATES: dict[str, Fate] = {
     "path_refused": Fate("refused", EXIT_REFUSED),
     "gate_refused": Fate("refused", EXIT_REFUSED),
     "command_refused": Fate("refused", EXIT_REFUSED),
+    "probe_refused": Fate("refused", EXIT_REFUSED),
     "untrusted_task": Fate("refused", EXIT_REFUSED),
     "replayed_task": Fate("refused", EXIT_REFUSED),
     "unknown_type": Fate("unsupported", EXIT_USAGE),

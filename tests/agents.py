@@ -60,6 +60,12 @@ class Agent:
             [*program(), *words], input=stdin, capture_output=True, env=self.environment(env), timeout=120, check=False
         )
 
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        """Start ``letsbe`` as a program, and leave it running."""
+        return subprocess.Popen(
+            [*program(), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment()
+        )
+
     def json(self, *words: str, stdin: bytes = b"") -> Any:
         """Run ``letsbe`` and decode its standard output."""
         done = self.cli(*words, stdin=stdin)

@@ -12,6 +12,7 @@ import pytest
 from tests.agents import Agent
 from tests.orchestrator_fixture import database, either_database
 from tests.postgres import postgres
+from tests.registry import Registry
 
 __all__ = ["database", "either_database", "postgres"]
 
@@ -35,3 +36,21 @@ def engine() -> Iterator[str]:
     yield "letsbe-test/busybox:1"
     if not answered:
         subprocess.run([_ENGINE, "stop"], check=True)
+
+
+@pytest.fixture(scope="session")
+def registry(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A registry of images on loopback that runs; who stops it starts it again."""
+    registry = Registry(tmp_path_factory.mktemp("registry"))
+    try:
+        registry.start()
+        yield registry
+    finally:
+        registry.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the fault matrix. Here, because who only hands tests out to processes reads no conftest further down."""
+    from tests.faults.docker.table import print_table
+
+    print_table(terminalreporter)

@@ -73,6 +73,12 @@ class ShellConfig(_Section, frozen=True):
     defaults: Annotated[bool, Meta(description="Allow the built-in read-only commands (df, free, uptime, ...).")] = True
 
 
+class ProbesConfig(_Section, frozen=True):
+    """Where HEALTHCHECK may connect to, beside this machine and its containers."""
+
+    allow: Annotated[list[str], Meta(description="Networks or addresses, such as 10.0.0.0/8 or 192.0.2.7.")] = []
+
+
 class LimitsConfig(_Section, frozen=True):
     """Bounds of one run."""
 
@@ -104,6 +110,7 @@ class Config(_Section, frozen=True):
     log: LogConfig = LogConfig()
     policy: PolicyConfig = PolicyConfig()
     shell: ShellConfig = ShellConfig()
+    probes: ProbesConfig = ProbesConfig()
     limits: LimitsConfig = LimitsConfig()
     poll: PollConfig = PollConfig()
 
@@ -157,7 +164,7 @@ def parse(source: bytes, path: str) -> Config:
         config = msgspec.convert({} if document is None else document, Config)
     except msgspec.ValidationError as error:
         raise config_errors.with_line(str(error), source, path) from None
-    for check in (_check_orchestrator, _check_types, _check_roots, _check_keys):
+    for check in (_check_orchestrator, _check_types, _check_roots, _check_keys, _check_probes):
         problem = check(config)
         if problem:
             raise LetsbeError("invalid_config", f"{path}: {problem[0]}", hint=problem[1])
@@ -199,6 +206,19 @@ def _check_roots(config: Config) -> tuple[str, str] | None:
     for root in config.roots:
         if os.path.normpath(root) != root.rstrip("/") or root == "/":
             return f"roots: {root!r} is not a plain directory below /", "Write it without '..', '.' or a trailing '/'."
+    return None
+
+
+def _check_probes(config: Config) -> tuple[str, str] | None:
+    if not config.probes.allow:
+        return None
+    from ipaddress import ip_network
+
+    for network in config.probes.allow:
+        try:
+            ip_network(network)
+        except ValueError as error:
+            return f"probes.allow: {error}", "Write networks as 10.0.0.0/8 or fd00::/8, single addresses as 192.0.2.7."
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,8 @@ from letsbe.agent.alarm import no_alarm
 from letsbe.agent.outcomes import Request, Stopwatch
 from letsbe.errors import LetsbeError
 from letsbe.executors import executor_class
-from letsbe.executors.base import Context, Data, Payload, Step
+from letsbe.executors.base import Context, Data, Payload, PutBack, Step
+from letsbe.host import Host
 from letsbe.host.clock import Deadline
 from letsbe.protocol import Outcome
 from letsbe.tools.redaction import Redactor
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from letsbe.agent.journal import Journal
     from letsbe.agent.runner import Runner
     from letsbe.agent.undo import Snapshots
+
+#: The last part of a run's step, in the journal, while what its steps did is put back; no step can have that name.
+PUTTING_BACK = "(putting back)"
 
 #: At most this often is progress written to the journal, in seconds: each write is an fsync.
 _PROGRESS_EVERY_S = 1.0
@@ -49,6 +53,9 @@ class RunSteps:
         self._snapshots = snapshots
         self._run_id = run_id
         self._step = ""
+        self._phase = ""
+        #: The machine with the deadline of each step that is under way, the innermost last.
+        self._hosts: list[Host] = []
         self._written = 0.0
         #: The locks that the run holds, and what frees those taken on the way.
         self.held: set[str] = set()
@@ -59,9 +66,11 @@ class RunSteps:
         kind = executor_class(task_type)
         self._runner.allow(task_type)
         decoded: Payload = payloads.decode_partly(payload, kind.payload_type, deferred, f"$.steps.{step_id}")
+        self._runner.require_needs(kind)
         for secret in payloads.secrets_in(decoded):
             self._redactor.meet(secret)
-        return Step(id=step_id, executor=kind(self.context), payload=decoded)
+        context = msgspec.structs.replace(self.context, host=self._host)
+        return Step(id=step_id, executor=kind(context), payload=decoded)
 
     def data_fields(self, task_type: str) -> tuple[str, ...]:
         """The names in a task type's ``data``."""
@@ -72,15 +81,20 @@ class RunSteps:
         return msgspec.to_builtins(outcome)
 
     @contextmanager
-    def respite(self, seconds: float) -> Iterator[None]:
-        """Another deadline and no alarm, for putting back what was done."""
-        host = self.context.host
+    def putting_back(self, seconds: float, *, resumable: bool) -> Iterator[None]:
+        """Another deadline and no alarm, for putting back what was done; the journal knows of it first."""
+        host = self._host
         kept, host.deadline = host.deadline, Deadline(seconds)
+        before = self._phase
+        if resumable:
+            self._phase = PUTTING_BACK
+            with suppress(LetsbeError):  # the files have to come back on a full disk as well
+                self._note("", None, "")
         try:
             with no_alarm():
                 yield
         finally:
-            host.deadline = kept
+            host.deadline, self._phase = kept, before
 
     def lock(self, names: set[str]) -> None:
         """Take locks that were not known at the start; ``busy`` at once when one is held. Freed at the run's end."""
@@ -95,13 +109,14 @@ class RunSteps:
 
     def run(self, step: Step, *, timeout_s: float | None = None) -> Outcome:
         """Run a prepared step within what is left of the whole run's deadline."""
-        host = self.context.host
+        host = self._host
         wanted = timeout_s if timeout_s is not None else step.executor.timeout_s(step.payload)
         context = msgspec.structs.replace(
             self.context, host=msgspec.structs.replace(host, deadline=Deadline(host.deadline.within(wanted)))
         )
         executor = type(step.executor)(context)
         outer, self._step = self._step, f"{self._step}.{step.id}".lstrip(".")
+        self._hosts.append(context.host)
         request = Request(type=executor.type, payload=None, task_id=self._request.task_id, check=self._request.check)
         try:
             self._enter(self._step)
@@ -112,6 +127,7 @@ class RunSteps:
             return Stopwatch().outcome(request, self._redactor, error=error)
         finally:
             self._step = outer
+            self._hosts.pop()
             self._enter(outer, written=True)
 
     def undo(self, step: Step, outcome: Outcome) -> list[str]:
@@ -120,24 +136,41 @@ class RunSteps:
         if outcome.data:  # a step that failed with nothing to tell has done nothing beyond files
             data: Data = msgspec.convert(outcome.data, step.executor.data_type, strict=False)
             problems = step.executor.undo(step.payload, data)
+        return problems + self._put_back(step=f"{self._step}.{step.id}".lstrip(".")).problems
+
+    def put_files_back(self, wanted: Callable[[str], bool]) -> PutBack:
+        """Put back the files of the run that ``wanted`` names; those of steps that are undone later count as undone."""
+        return self._put_back(wanted=wanted)
+
+    def _put_back(self, *, step: str | None = None, wanted: Callable[[str], bool] | None = None) -> PutBack:
         if self._snapshots is None or self._journal is None:
-            return problems
+            return PutBack()
         from letsbe.agent.undo import Undo
 
-        inside = f"{self._step}.{step.id}".lstrip(".")
         files = self.context.host.files.without_recorder()
-        undone = Undo(self._runner.config.state_dir, self._journal, files).put_back(self._run_id, step=inside)
-        return problems + undone.problems
+        undone = Undo(self._runner.config.state_dir, self._journal, files).put_back(
+            self._run_id, step=step, wanted=wanted
+        )
+        return PutBack(restored=undone.restored, problems=undone.problems)
+
+    @property
+    def _host(self) -> Host:
+        return self._hosts[-1] if self._hosts else self.context.host
 
     def progress(self, step: str, percent: int | None, message: str) -> None:
         """Progress of an executor: to the person who waits, and now and then to the journal."""
         inside = f"{self._step}.{step}".strip(".")
         message = self._redactor.text(message)
         self._runner.show_progress(inside, percent, message)
-        if self._journal is not None and time.monotonic() - self._written >= _PROGRESS_EVERY_S:
+        if time.monotonic() - self._written >= _PROGRESS_EVERY_S:
             with suppress(LetsbeError):  # not worth the run that it is about
-                self._journal.progress(self._run_id, inside, percent, message)
+                self._note(step, percent, message)
             self._written = time.monotonic()
+
+    def _note(self, step: str, percent: int | None, message: str) -> None:
+        if self._journal is not None:
+            inside = ".".join(filter(None, (self._step, self._phase or step)))
+            self._journal.progress(self._run_id, inside, percent, message)
 
     def _enter(self, step: str, *, written: bool = False) -> None:
         """A step begins: the journal knows before its first effect."""

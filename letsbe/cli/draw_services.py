@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from letsbe.cli.ages import age
 from letsbe.cli.draw import printable
-from letsbe.protocol import epoch
 
 _WELL = 0
 _WRONG = 2
@@ -76,17 +75,7 @@ def _state(one: dict[str, Any]) -> str:
 
 
 def _age(started: str | None) -> str:
-    if not started:
-        return "never started"
-    try:
-        age = max(0, int(time.time() - epoch(started[:19] + "Z")))
-    except ValueError:
-        return started
-    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
-        if age >= length:
-            count = age // length
-            return f"{count} {unit}{'s' if count > 1 else ''}"
-    return f"{age} s"
+    return age(started) if started else "never started"
 
 
 def _listeners(listeners: list[dict[str, Any]]) -> Table:

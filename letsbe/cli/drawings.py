@@ -9,7 +9,13 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 #: Task type -> module in this package with ``draw(data)``, which gives None where it has no better form.
-DRAWINGS = {"SERVICE_DISCOVER": "draw_services", "LOG_TAIL": "draw_logs"}
+DRAWINGS = {
+    "SERVICE_DISCOVER": "draw_services",
+    "LOG_TAIL": "draw_logs",
+    "STACK_HEALTH": "draw_stack_health",
+    "HEALTHCHECK": "draw_health",
+    "DOCKER_RELOAD": "draw_reload",
+}
 
 
 def drawn(task_type: str, data: dict[str, Any]) -> RenderableType | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from letsbe.cli.forms import further_forms
 from letsbe.cli.options import config_option, output_option, verbose_option
 from letsbe.errors import LetsbeError
 from letsbe.executors import executor_class
@@ -55,7 +56,7 @@ class ExecutorCommand(click.Command):
                 metavar="SECONDS",
                 help="Wait this long for a resource that another run holds.",
             ),
-            output_option(),
+            output_option(*further_forms(self.kind.type)),
             config_option(),
             verbose_option(),
         ]

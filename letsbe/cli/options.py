@@ -9,14 +9,15 @@ import click
 OUTPUT_MODES = ("auto", "text", "json")
 
 
-def output_option() -> click.Option:
-    """``--output``: drawn for a person on a terminal, one JSON document otherwise."""
+def output_option(*further: str) -> click.Option:
+    """``--output``: drawn for a person on a terminal, one JSON document otherwise; ``further`` forms by their names."""
+    others = f" Others: {', '.join(further)}." if further else ""
     return click.Option(
         ["--output"],
-        type=click.Choice(OUTPUT_MODES),
+        type=click.Choice([*OUTPUT_MODES, *further]),
         default="auto",
         show_default=True,
-        help="Draw for a person (text) or print one JSON document (json); auto: text on a terminal.",
+        help=f"Draw for a person (text) or print one JSON document (json); auto: text on a terminal.{others}",
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from letsbe.cli.forms import further_forms, rendered
 from letsbe.errors import EXIT_OK, fate
 from letsbe.protocol import Outcome
 
@@ -31,14 +32,20 @@ def emit_outcome(outcome: Outcome, mode: str) -> int:
         from letsbe.cli.draw import draw_outcome
 
         draw_outcome(console(), outcome)
+    elif mode in further_forms(outcome.type):
+        _write(rendered(outcome, mode).encode())
     else:
         write_json(outcome)
     return exit_code(outcome)
 
 
 def write_json(document: Any) -> None:
-    """One JSON document and a line feed, as raw bytes: encoding errors can't happen and nothing is half buffered."""
-    data = msgspec.json.encode(document) + b"\n"
+    """One JSON document and a line feed."""
+    _write(msgspec.json.encode(document) + b"\n")
+
+
+def _write(data: bytes) -> None:
+    """Raw bytes: encoding errors can't happen and nothing is half buffered."""
     sys.stdout.flush()
     while data:
         data = data[os.write(1, data) :]

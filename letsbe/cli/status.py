@@ -93,9 +93,8 @@ def _exchange(exchange: Exchange) -> str:
 
 
 def _hold(held: Holding) -> str:
-    by = held.by.sudo_user or held.by.ssh_connection or f"uid {held.by.uid}"
     goes_on = f"; allowed: {', '.join(held.allow)}" if held.allow else ""
-    return f"{held.reason}, since {held.since} until {held.until}, by {by}{goes_on}"
+    return f"{held.reason}, since {held.since} until {held.until}, by {held.by.name}{goes_on}"
 
 
 def _clock(skew_s: int | None) -> str:

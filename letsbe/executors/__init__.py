@@ -24,6 +24,9 @@ EXECUTOR_REGISTRY: dict[str, str] = {
     "SHELL": "shell:Shell",
     "LOG_TAIL": "log_tail:LogTail",
     "SERVICE_DISCOVER": "service_discover:ServiceDiscover",
+    "DOCKER_RELOAD": "docker_reload:DockerReload",
+    "STACK_HEALTH": "stack_health:StackHealth",
+    "HEALTHCHECK": "healthcheck:Healthcheck",
     "COMPOSITE": "composite:Composite",
 }
 

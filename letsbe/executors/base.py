@@ -72,6 +72,13 @@ class Step(Struct, frozen=True, kw_only=True):
     payload: Payload
 
 
+class PutBack(Struct, kw_only=True):
+    """Files that hold again what they held before the run, and what could not be put back."""
+
+    restored: list[str] = []
+    problems: list[str] = []
+
+
 class Steps(Protocol):
     """How an executor that chains others reaches the runner: same policy, same journal row, same deadline."""
 
@@ -87,14 +94,20 @@ class Steps(Protocol):
     def as_json(self, outcome: Outcome) -> Any:
         """An outcome as JSON values."""
 
-    def respite(self, seconds: float) -> AbstractContextManager[None]:
-        """More time, for putting back what was done when the deadline may be over."""
+    def putting_back(self, seconds: float, *, resumable: bool) -> AbstractContextManager[None]:
+        """More time, for putting back what was done when the deadline may be over.
+
+        ``resumable``: all of it is done by :meth:`undo`, so that the agent can go on with the files after a crash.
+        """
 
     def run(self, step: Step, *, timeout_s: float | None = None) -> Outcome:
         """Run a prepared step; never raises for what happens inside it."""
 
     def undo(self, step: Step, outcome: Outcome) -> list[str]:
         """Put back what the step changed; returns what could not be put back, empty when all was."""
+
+    def put_files_back(self, wanted: Callable[[str], bool]) -> PutBack:
+        """Put back those files that the whole run has changed so far, earlier steps included, and ``wanted`` names."""
 
 
 class Context(Struct, kw_only=True):
@@ -121,14 +134,17 @@ class BaseExecutor(Generic[P, D]):
     rerun_safe: ClassVar[bool] = False
     #: Rises when the payload or data change incompatibly.
     schema_version: ClassVar[int] = 1
-    #: What it can't work without, for ``doctor`` and ``ECHO --probe``: program names, ``root``, ``docker``.
+    #: What it can't work without: program names, ``root``, ``docker`` (this user may ask the engine), ``compose`` (the
+    #: plugin). Looked for before a run takes locks, by ``doctor``, and by ``ECHO --probe``; see letsbe/host/needs.py.
     needs: ClassVar[tuple[str, ...]] = ()
+    #: What it does less without; its outcome says so then.
+    better_with: ClassVar[tuple[str, ...]] = ()
     #: Why a second identical run may say ``changed: true`` again; empty: it may not.
     not_idempotent: ClassVar[str] = ""
     #: The field of the payload that asks to be shown what comes while the run goes on; by hand only.
     live: ClassVar[str] = ""
-    #: One payload that works on the conformance suite's throw-away root (``{root}`` is replaced, and ``{container}``
-    #: by the name of a running container).
+    #: One payload that works on the conformance suite's throw-away root: ``{root}`` is replaced (``{root}/stack`` is a
+    #: stack), ``{container}`` by the name of a running container, ``{stack}`` by the directory of a stack that is up.
     example: ClassVar[dict[str, Any]]
 
     payload_type: ClassVar[_PayloadClass]

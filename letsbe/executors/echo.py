@@ -28,7 +28,7 @@ class Program(Struct, kw_only=True):
 
     name: Annotated[str, Meta(description="docker (the engine), compose, nginx, restic, chromium or apt.")]
     version: Annotated[str | None, Meta(description="Its version; null when it is not there or does not answer.")]
-    problem: Annotated[str, Meta(description="Why there is no version.")] = ""
+    problem: Annotated[str, Meta(description="Why it can't be used; empty when it can.")] = ""
 
 
 class Ability(Struct, kw_only=True):
@@ -37,6 +37,8 @@ class Ability(Struct, kw_only=True):
     type: Annotated[str, Meta(description="Task type.")]
     works: Annotated[bool, Meta(description="All that it needs is there.")]
     missing: Annotated[list[str], Meta(description="What it needs and is not there.")] = []
+    limited: Annotated[list[str], Meta(description="What is not there, and without which it does less.")] = []
+    reasons: Annotated[list[str], Meta(description="Why each of these is missing, and what to do.")] = []
 
 
 class Data(base.Data):
@@ -66,7 +68,7 @@ class Echo(BaseExecutor[Payload, Data]):
             data.programs = self._programs()
             found = {root: machine.free_bytes(root) for root in self.host.files.roots}
             data.free_bytes = {root: free for root, free in found.items() if free is not None}
-            data.abilities = abilities(data.programs)
+            data.abilities = abilities()
         return ExecutionResult(data=data)
 
     def _programs(self) -> list[Program]:
@@ -79,7 +81,7 @@ class Echo(BaseExecutor[Payload, Data]):
             return list(pool.map(self._program, VERSION_COMMANDS))
 
     def _program(self, name: str) -> Program:
-        from letsbe.tools.versions import VERSION_COMMANDS, version_in
+        from letsbe.tools.versions import OLDEST_COMPOSE, VERSION_COMMANDS, is_older, version_in
 
         executable, arguments = VERSION_COMMANDS[name]
         path = self.host.processes.which(executable)
@@ -93,17 +95,28 @@ class Echo(BaseExecutor[Payload, Data]):
             return Program(name=name, version=None, problem=f"no answer within {PROBE_S:g} s")
         text = (done.stdout + b"\n" + done.stderr).decode("utf-8", "replace")
         version = version_in(text) if done.rc == 0 else None
-        problem = "" if version else self.context.redactor.text(text.strip()[-500:]) or "told no version"
-        return Program(name=name, version=version, problem=problem)
+        if version is None:
+            told = self.context.redactor.text(text.strip()[-500:])
+            return Program(name=name, version=None, problem=told or "told no version")
+        old = name == "compose" and is_older(version, OLDEST_COMPOSE)
+        return Program(name=name, version=version, problem=f"older than {OLDEST_COMPOSE}" if old else "")
 
 
-def abilities(programs: list[Program]) -> list[Ability]:
+def abilities() -> list[Ability]:
     """What each task type needs, against what is there."""
-    there = {program.name for program in programs if program.version is not None}
-    if machine.is_root():
-        there.add("root")
+    from letsbe.host.needs import missing
+
     found = []
     for name in EXECUTOR_REGISTRY:
-        missing = [need for need in executor_class(name).needs if need not in there]
-        found.append(Ability(type=name, works=not missing, missing=missing))
+        kind = executor_class(name)
+        lacking, less = missing(kind.needs), missing(kind.better_with)
+        found.append(
+            Ability(
+                type=name,
+                works=not lacking,
+                missing=[one.need for one in lacking],
+                limited=[one.need for one in less],
+                reasons=[f"{one.error.message}. {one.error.hint}" for one in (*lacking, *less)],
+            )
+        )
     return found

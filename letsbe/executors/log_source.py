@@ -52,9 +52,9 @@ def opened(host: Host, source: Source, position: Position, window: Window, *, fo
     return host.engine.logs(source.id, tty=source.tty, **options)
 
 
-def new_records(stream: LogStream, position: Position) -> Iterator[LogRecord]:
+def new_records(stream: LogStream, position: Position, reader: LogStreamReader | None = None) -> Iterator[LogRecord]:
     """The lines of a stream that were not read before, as they come."""
-    reader = LogStreamReader(tty=stream.tty)
+    reader = reader or LogStreamReader(tty=stream.tty)
     for chunk in stream.chunks:
         for record in reader.feed(chunk):
             if position.is_new(record.stream, record.ns):

@@ -8,6 +8,7 @@ from functools import partial
 from heapq import merge
 from typing import Annotated, Any, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
 from letsbe.errors import LetsbeError
@@ -15,18 +16,19 @@ from letsbe.executors import base
 from letsbe.executors.base import BaseExecutor, ExecutionResult
 from letsbe.executors.log_filter import MAX_SHOWN, LogFilter
 from letsbe.executors.log_source import Follower, Source, Window, new_records, opened
+from letsbe.executors.stack_secrets import meet_in_containers
+from letsbe.executors.stack_source import StackSource
 from letsbe.host.clock import Deadline, now
-from letsbe.host.readable import Readable
 from letsbe.tools import log_cursor
-from letsbe.tools.compose_project import container_name, is_named, membership
-from letsbe.tools.dotenv import parse
+from letsbe.tools.compose_project import container_name, membership
 from letsbe.tools.log_cursor import Position
-from letsbe.tools.log_stream import LogRecord
+from letsbe.tools.log_stream import LogRecord, LogStreamReader
 from letsbe.tools.log_time import as_instant, moment_ns
-from letsbe.tools.secret_values import meet_secrets
 
 #: Between two looks for containers that are new, while following, in seconds.
 LOOK_FOR_NEW_S = 2.0
+#: When the newest lines turn out to be long ones, the engine is asked for so many times more pieces.
+MORE_PIECES = 16
 #: Lines that following adds to those that were there.
 MAX_FOLLOWED = 10_000
 
@@ -135,43 +137,28 @@ class LogTail(BaseExecutor[Payload, Data]):
 
     def find(self, payload: Payload) -> list[Source]:
         """The containers that are meant, by name. ``stack_not_found``, ``container_not_found``."""
+        stack = payload.stack
+        wanted = self._named(payload.containers) if stack is None else self._of_stack(stack, payload.services)
+        found = self.host.engine.inspect(dict.fromkeys(wanted))
+        meet_in_containers(self.context, found)
+        return sorted(map(_source, found), key=lambda one: one.name)
+
+    def _of_stack(self, name: str, services: list[str]) -> list[str]:
+        members = [one for one in StackSource(self.context).members(name) if not one.stack.one_off]
+        wanted = [one.id for one in members if not services or one.stack.service in services]
+        if not wanted:
+            raise _missing("stack", name)
+        return wanted
+
+    def _named(self, names: list[str]) -> list[str]:
         listed = self.host.engine.containers()
         wanted: list[str] = []
-        if payload.stack is not None:
-            for one in listed:
-                member = membership(one.get("Labels"))
-                if member is None or member.one_off or not is_named(member, payload.stack):
-                    continue
-                if not payload.services or member.service in payload.services:
-                    wanted.append(one["Id"])
-            if not wanted:
-                raise _missing("stack", payload.stack)
-        for name in payload.containers:
+        for name in names:
             ids = [one["Id"] for one in listed if name == container_name(one) or _is_id(name, one["Id"])]
             if not ids:
                 raise _missing("container", name)
             wanted += ids
-        found = self.host.engine.inspect(dict.fromkeys(wanted))
-        self._meet_secrets(found)
-        return sorted(map(_source, found), key=lambda one: one.name)
-
-    def _meet_secrets(self, found: list[dict[str, Any]]) -> None:
-        readable = Readable(self.host.files)
-        directories = set()
-        for one in found:
-            pairs = (pair.partition("=") for pair in one["Config"].get("Env") or [])
-            meet_secrets(self.context.redactor, {key: value for key, _, value in pairs})
-            member = membership(one["Config"].get("Labels"))
-            if member is not None and member.directory:
-                directories.add(member.directory)
-        for directory in directories:
-            from letsbe.tools.compose_load import read_stack
-
-            stack = read_stack(directory, readable)
-            services = stack.services if stack is not None else []
-            files = {use.path for service in services for use in service.env_files} | {f"{directory}/.env"}
-            for path in files:
-                meet_secrets(self.context.redactor, parse(readable.read(path) or b"").values)
+        return wanted
 
     def _require_consistent(self, payload: Payload) -> None:
         if (payload.stack is None) == (not payload.containers):
@@ -192,28 +179,39 @@ class _Run:
         self._host = executor.host
         self._filter = LogFilter(executor.context.redactor, payload.grep, payload.level)
         self._sources = executor.find(payload)
-        self._positions = _positions(payload)
-        self._lines: deque[tuple[int, Line]] = deque()
-        self._bytes = 0
+        self._begin()
         self._most = payload.tail
         self._full = False
-        self._data = Data()
         selects = self._filter.selects or payload.cursor is not None
         moment = partial(_moment, payload)
         self._window = Window(
             since_ns=moment("since"), until_ns=moment("until"), tail=None if selects else payload.tail + 1
         )
 
+    def _begin(self) -> None:
+        self._positions = _positions(self._payload)
+        self._lines: deque[tuple[int, Line]] = deque()
+        self._bytes = 0
+        self._data = Data()
+        self._short = False
+
     def read(self) -> None:
         """What is there now; with a cursor the oldest lines that fit, else the newest."""
+        self._read()
+        while self._short and self._window.tail is not None:
+            self._window = msgspec.structs.replace(self._window, tail=self._window.tail * MORE_PIECES)
+            self._begin()
+            self._read()
+        if self._payload.follow:
+            self._show_what_was_read()
+
+    def _read(self) -> None:
         logs = [self._records(source) for source in self._sources]
         records = logs[0] if len(logs) == 1 else merge(*logs, key=lambda one: one[1].ns)
         for source, record in records:
             if not self._take(source, record, keep_oldest=self._payload.cursor is not None):
                 self._data.truncated = True
                 break
-        if self._payload.follow:
-            self._show_what_was_read()
 
     def follow(self, deadline: Deadline) -> None:
         """What comes, until the deadline, or until there is enough."""
@@ -243,13 +241,19 @@ class _Run:
         return self._data
 
     def _records(self, source: Source) -> Iterator[tuple[Source, LogRecord]]:
-        position = self._position(source)
+        position, tail, lines = self._position(source), self._window.tail, 0
         try:
             stream = opened(self._host, source, position, self._window, follow=False)
-            for record in new_records(stream, position):
+            reader = LogStreamReader(tty=stream.tty)
+            for record in new_records(stream, position, reader):
+                lines += 1
                 yield source, record
         except LetsbeError as error:
             self._problem(source, error)
+        else:
+            # The engine counts the pieces of long lines: the first may have lost some, or others are missing.
+            if tail is not None and lines <= self._payload.tail and lines + reader.joined >= tail:
+                self._short = True
 
     def _take(self, source: Source, record: LogRecord, *, keep_oldest: bool) -> bool:
         """Keep a line if it is wanted; False when there is no room for it, and it counts as not read."""

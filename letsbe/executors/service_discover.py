@@ -11,6 +11,7 @@ from letsbe.errors import LetsbeError
 from letsbe.executors import base
 from letsbe.executors.base import BaseExecutor, ExecutionResult
 from letsbe.executors.container_facts import Container, container_facts
+from letsbe.executors.stack_source import unknown_stack
 from letsbe.host import machine, sockets
 from letsbe.host.readable import Readable
 from letsbe.tools import systemd
@@ -99,7 +100,7 @@ class ServiceDiscover(BaseExecutor[Payload, Data]):
     type = "SERVICE_DISCOVER"
     changes = False
     rerun_safe = True
-    needs = ("docker",)
+    better_with = ("docker",)
     example = {"include": ["listeners"]}
 
     def execute(self, payload: Payload) -> ExecutionResult[Data]:
@@ -169,11 +170,7 @@ class ServiceDiscover(BaseExecutor[Payload, Data]):
         canonical = Readable(self.host.files).canonical
         if name.startswith("/") and any(canonical(name) == one.dir for one in data.declared_not_running or []):
             return
-        raise LetsbeError(
-            "stack_not_found",
-            f"no container and no compose file belongs to a stack {name!r}",
-            hint="Name its project, or the absolute path of its directory, below an allowed root.",
-        )
+        raise unknown_stack(name)
 
     def _listeners(self, found: list[dict[str, Any]], payload: Payload, data: Data) -> list[str]:
         names = {one["Id"]: container_name(one) for one in found}

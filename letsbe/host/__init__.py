@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -10,6 +11,9 @@ from letsbe.host.clock import Deadline, Progress
 from letsbe.host.docker import Engine
 from letsbe.host.files import Files
 from letsbe.host.processes import Completed, Processes
+
+if TYPE_CHECKING:
+    from letsbe.host.probe_targets import ProbeTargets
 
 
 class Host(Struct, kw_only=True):
@@ -20,6 +24,15 @@ class Host(Struct, kw_only=True):
     engine: Engine
     deadline: Deadline
     progress: Progress
+    #: Networks that may be probed beside this machine and its containers.
+    probe_networks: tuple[str, ...] = ()
+
+    @property
+    def probe_targets(self) -> ProbeTargets:
+        """Which hosts may be probed."""
+        from letsbe.host.probe_targets import ProbeTargets
+
+        return ProbeTargets(self.probe_networks, self.engine.addresses)
 
     def run(
         self,
@@ -32,6 +45,7 @@ class Host(Struct, kw_only=True):
         timeout_s: float | None = None,
         output_bytes: int = 65_536,
         descriptors: Sequence[int] = (),
+        watch: Callable[[bytes], object] | None = None,
     ) -> Completed:
         """Run a program to its end within the deadline: see :meth:`Processes.run`."""
         return self.processes.run(
@@ -43,4 +57,5 @@ class Host(Struct, kw_only=True):
             timeout_s=self.deadline.within(timeout_s),
             output_bytes=output_bytes,
             descriptors=descriptors,
+            watch=watch,
         )

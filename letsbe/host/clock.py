@@ -26,6 +26,11 @@ class Deadline:
         """The smaller of ``seconds`` and what is left."""
         return self.remaining() if seconds is None else min(seconds, self.remaining())
 
+    def pause(self, seconds: float) -> None:
+        """Sleep; raise ``timed_out`` when the moment comes first."""
+        time.sleep(self.within(seconds))
+        self.check()
+
     def check(self) -> None:
         """Raise ``timed_out`` when the moment has passed."""
         if self.remaining() == 0.0:

@@ -49,9 +49,19 @@ class Engine:
     """
 
     def __init__(self, address: str | None = None, *, answer_s: float = ANSWER_S) -> None:
-        self.address = address or os.environ.get("DOCKER_HOST") or DEFAULT_ADDRESS
+        self.address = address or engine_address()
         self._answer_s = answer_s
         self._connected: APIClient | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is this machine's, so that its processes and ports are to be found here."""
+        return self.address.startswith("unix://")
+
+    def info(self) -> Json:
+        """``DockerRootDir`` and much more."""
+        found: Json = self._json("/info")
+        return found
 
     def version(self) -> Json:
         """``Version``, ``ApiVersion``, ``Os`` and more of the engine."""
@@ -63,6 +73,17 @@ class Engine:
         filters = {"label": [f"{key}={value}" if value else key for key, value in (labels or {}).items()]}
         found: list[Json] = self._json("/containers/json", all=int(all), filters=_compact(filters))
         return found
+
+    def addresses(self) -> set[str]:
+        """The addresses of the running containers; none when there is no engine to ask."""
+        try:
+            running = self.containers(all=False)
+        except LetsbeError:
+            return set()
+        networks = [
+            net for one in running for net in ((one.get("NetworkSettings") or {}).get("Networks") or {}).values()
+        ]
+        return {net.get(key) for net in networks if net for key in ("IPAddress", "GlobalIPv6Address")} - {None, ""}
 
     def inspect(self, ids: Iterable[str]) -> list[Json]:
         """Containers in full, in the order of ``ids``; those that are gone meanwhile are left out."""
@@ -192,13 +213,21 @@ class Engine:
                 f"the Docker engine at {self.address} gave no answer within {self._answer_s:g} s",
                 hint="It hangs or is overloaded: look in `journalctl -u docker`, then restart it.",
             )
-        if any(isinstance(cause, PermissionError) for cause in causes):
-            return LetsbeError(
-                "docker_unavailable", f"no permission to ask the Docker engine at {self.address}", hint=_GROUP
-            )
-        system = next((cause for cause in causes if isinstance(cause, OSError) and cause.strerror), None)
-        reason = system.strerror if system is not None else str(error)[:200]
-        return LetsbeError("docker_unavailable", f"no Docker engine answers at {self.address}: {reason}", hint=_START)
+        return not_answering(self.address, *causes)
+
+
+def engine_address() -> str:
+    """Where the engine is, as for the compose program."""
+    return os.environ.get("DOCKER_HOST") or DEFAULT_ADDRESS
+
+
+def not_answering(address: str, *causes: BaseException) -> LetsbeError:
+    """``docker_unavailable``, from what happened on the way to the engine, the outermost first."""
+    if any(isinstance(cause, PermissionError) for cause in causes):
+        return LetsbeError("docker_unavailable", f"no permission to ask the Docker engine at {address}", hint=_GROUP)
+    system = next((cause for cause in causes if isinstance(cause, OSError) and cause.strerror), None)
+    reason = system.strerror if system is not None else str(causes[0])[:200]
+    return LetsbeError("docker_unavailable", f"no Docker engine answers at {address}: {reason}", hint=_START)
 
 
 def _refused(status: int, content: bytes) -> LetsbeError:

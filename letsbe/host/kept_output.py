@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 #: Where a kept part may be cut off, best first.
 _BOUNDARIES = (b"\n", b" ", b",", b"\t", b"\0")
 
 
 class KeptOutput:
-    """The head and the tail of a stream, within a limit in bytes; memory stays bounded whatever comes."""
+    """The head and the tail of a stream, within a limit in bytes; memory stays bounded whatever comes.
 
-    def __init__(self, limit: int) -> None:
+    ``watch`` is given each piece of the stream as it comes.
+    """
+
+    def __init__(self, limit: int, watch: Callable[[bytes], object] | None = None) -> None:
+        self._watch = watch
         self._head_limit = max(1, limit // 2)
         self._tail_limit = max(1, limit - limit // 2)
         self._head = bytearray()
@@ -18,6 +24,8 @@ class KeptOutput:
 
     def add(self, data: bytes) -> None:
         """More of the stream."""
+        if self._watch is not None:
+            self._watch(data)
         self._total += len(data)
         room = self._head_limit - len(self._head)
         if room > 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Literal
 
 from msgspec import Struct
@@ -39,11 +39,13 @@ def listening(table: str, proto: Protocol) -> Iterator[NetSocket]:
             continue
 
 
+def plain_address(address: IPv4Address | IPv6Address) -> str:
+    """An address as people write it; an IPv4 address in IPv6's clothes is written as IPv4."""
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
 def _address(text: str) -> str:
-    """Words of 32 bits, each in the machine's own byte order; an IPv4 address in IPv6's clothes is written as IPv4."""
+    """Words of 32 bits, each in the machine's own byte order."""
     words = [bytes.fromhex(text[start : start + 8]) for start in range(0, len(text), 8)]
     packed = b"".join(word[::-1] if sys.byteorder == "little" else word for word in words)
-    if len(packed) == 4:
-        return str(IPv4Address(packed))
-    address = IPv6Address(packed)
-    return str(address.ipv4_mapped or address)
+    return plain_address(ip_address(packed))

@@ -105,14 +105,15 @@ class Processes:
         kill_grace_s: float = KILL_GRACE_S,
         cancelled: Callable[[], bool] | None = None,
         descriptors: Sequence[int] = (),
+        watch: Callable[[bytes], object] | None = None,
     ) -> Completed:
         """Run a program (absolute path) to its end; it finds ``descriptors`` open under the same numbers.
 
         After ``timeout_s`` seconds, and when ``cancelled`` (asked ten times a second) says so, it and all that it
         started get SIGTERM, and SIGKILL ``kill_grace_s`` later; what was printed is kept, head and tail within
-        ``output_bytes`` a stream. What it leaves in the background when it ends by itself is ended likewise, within
-        :data:`DRAIN_S` and :data:`LEFT_GRACE_S`. So is everything when an exception comes, Ctrl-C and SIGTERM to the
-        agent included. Raises ``program_missing`` and ``program_not_started``.
+        ``output_bytes`` a stream, and ``watch`` gets standard error as it comes. What it leaves in the background when
+        it ends by itself is ended likewise, within :data:`DRAIN_S` and :data:`LEFT_GRACE_S`. So is everything when an
+        exception comes, Ctrl-C and SIGTERM to the agent included. Raises ``program_missing``, ``program_not_started``.
         """
         completed = Completed(argv=list(argv), skipped=self._check and changes)
         if completed.skipped:
@@ -130,7 +131,7 @@ class Processes:
         variables = {**clean_environment(), **(env or {}), MARK: mark}
         with ExitStack() as streams, Descendants(mark, kill_grace_s) as descendants:
             child = spawn(argv, cwd=cwd, feeds=bool(stdin), env=variables, descriptors=descriptors)
-            supervision = streams.enter_context(Supervision(child, stdin, output_bytes))
+            supervision = streams.enter_context(Supervision(child, stdin, output_bytes, watch))
             descendants.led_by(child, supervision.wait)
             how = supervision.attend(began + timeout_s, cancelled, descendants.adopted)
             completed.timed_out, completed.cancelled = how == "timed_out", how == "cancelled"

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from msgspec import Struct
 
+from letsbe.host import sock_diag
 from letsbe.host.net_tables import NetSocket, Protocol, listening
 
 _TABLES: tuple[tuple[str, Protocol], ...] = (("tcp", "tcp"), ("tcp6", "tcp"), ("udp", "udp"), ("udp6", "udp"))
@@ -46,7 +47,7 @@ def listeners(container_pids: Iterable[int] = ()) -> Listeners:
     for pid in container_pids:
         with suppress(OSError):  # it has just ended
             namespaces.setdefault(_namespace(str(pid)), pid)
-    sockets = [(one, pid) for pid, found in _tables(list(namespaces.values())) for one in found]
+    sockets = [(one, pid) for pid, found in waiting(namespaces.values()).items() for one in found]
     holders, complete = _holders({one.inode for one, _ in sockets})
     found = [Listening(one, _owner(holders.get(one.inode)), pid) for one, pid in sockets]
     return Listeners(found, complete)
@@ -56,14 +57,28 @@ def _namespace(pid: str) -> str:
     return os.readlink(f"/proc/{pid}/ns/net")
 
 
-def _tables(pids: list[int | None]) -> list[tuple[int | None, list[NetSocket]]]:
-    """Read side by side: for each table the kernel looks through the sockets of all namespaces."""
-    if len(pids) < 2:
-        return [(pid, list(_sockets(pid))) for pid in pids]
+def waiting(pids: Iterable[int | None]) -> dict[int | None, list[NetSocket]]:
+    """What waits for peers in the network namespaces of some processes, None being this one's.
+
+    Those that have ended are left out. Without root, or with a kernel that can't be asked, its tables are read.
+    """
+    asked = dict.fromkeys(pids)
+    found: dict[int | None, list[NetSocket]] = {}
+    if None in asked and (here := sock_diag.waiting_here()) is not None:
+        found[None] = here
+    for pid, there in sock_diag.waiting_at([pid for pid in asked if pid is not None]).items():
+        found[pid] = there
+    rest = [pid for pid in asked if pid not in found]
+    return found | tables(rest) if rest else found
+
+
+def tables(pids: list[int | None]) -> dict[int | None, list[NetSocket]]:
+    """The same from ``/proc``, side by side: for each table the kernel looks through the sockets of all namespaces."""
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(min(PARALLEL, len(pids)), "sockets") as pool:
-        return list(zip(pids, pool.map(lambda pid: list(_sockets(pid)), pids), strict=True))
+        found = zip(pids, pool.map(lambda pid: list(_sockets(pid)), pids), strict=True)
+        return {pid: sockets for pid, sockets in found if pid is None or os.path.exists(f"/proc/{pid}")}
 
 
 def _sockets(pid: int | None) -> Iterator[NetSocket]:

@@ -24,12 +24,14 @@ _CHUNK = 1 << 18
 class Supervision:
     """A child process, its three streams, and what is kept of its output."""
 
-    def __init__(self, child: Popen[bytes], stdin: bytes, output_bytes: int) -> None:
+    def __init__(
+        self, child: Popen[bytes], stdin: bytes, output_bytes: int, watch: Callable[[bytes], object] | None = None
+    ) -> None:
         self._child = child
         self._stdin = memoryview(stdin)
         self._selector = selectors.DefaultSelector()
         self.stdout = KeptOutput(output_bytes)
-        self.stderr = KeptOutput(output_bytes)
+        self.stderr = KeptOutput(output_bytes, watch)
         self._streams = 0
         self._open(child.stdout, selectors.EVENT_READ, self.stdout)
         self._open(child.stderr, selectors.EVENT_READ, self.stderr)

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Integer, bindparam, exists, insert, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Double,
+    Integer,
+    and_,
+    bindparam,
+    case,
+    exists,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from letsbe.errors import LetsbeError
 from letsbe.orchestrator import auth
@@ -20,6 +34,13 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _HAS_TASKS = exists().where(tasks.c.state.in_(NOT_ENDED), tasks.c.agent_id == bindparam("agent"))
 _HAS_NEWER_KEYS = exists().where(key_sets.c.version > bindparam("known_keys", type_=Integer))
 _HEARTBEAT = update(agents).where(agents.c.agent_id == bindparam("agent")).returning(or_(_HAS_TASKS, _HAS_NEWER_KEYS))
+# When the head of the agent's audit chain can't have grown from the one before, that is kept.
+_SEQ = bindparam("head_seq", type_=BigInteger)
+_IS_OTHER = and_(agents.c.journal_seq == _SEQ, agents.c.journal_hash != bindparam("head_hash"))
+_IS_BEHIND = or_(agents.c.journal_seq > _SEQ, _IS_OTHER)
+_HEARTBEAT_WITH_JOURNAL = _HEARTBEAT.values(
+    journal_rewritten_at=case((_IS_BEHIND, bindparam("now", type_=Double)), else_=agents.c.journal_rewritten_at)
+)
 
 
 def register(connection: Connection, request: RegisterRequest, now: float) -> str:
@@ -59,7 +80,7 @@ def heartbeat(connection: Connection, agent_id: str, request: PollRequest, now: 
 
     One statement, because it is all that most polls come to.
     """
-    values = {
+    values: dict[str, Any] = {
         "agent": agent_id,
         "last_seen_at": now,
         "version": _plain(request.version),
@@ -70,7 +91,11 @@ def heartbeat(connection: Connection, agent_id: str, request: PollRequest, now: 
         "known_keys": request.key_set_version,  # nothing is newer than null
         "hold": None if request.hold is None else msgspec.to_builtins(request.hold),
     }
-    return bool(connection.scalar(_HEARTBEAT, values))
+    if request.journal is None:
+        return bool(connection.scalar(_HEARTBEAT, values))
+    values |= {"journal_seq": request.journal.seq, "journal_hash": request.journal.hash}
+    values |= {"head_seq": request.journal.seq, "head_hash": request.journal.hash, "now": now}
+    return bool(connection.scalar(_HEARTBEAT_WITH_JOURNAL, values))
 
 
 def resolve(connection: Connection, agent: str) -> str:

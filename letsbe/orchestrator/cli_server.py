@@ -68,7 +68,7 @@ def migrate(home: str) -> None:
 @click.option("--plain-http", is_flag=True, help="Without TLS; on loopback only.")
 @click.option("--url-file", metavar="FILE", help="Write the URL into FILE once connections are taken.")
 def serve(home: str, host: str | None, port: int | None, plain_http: bool, url_file: str | None) -> None:
-    """Serve the API to agents until SIGTERM."""
+    """Serve the API to agents, and the pages to administrators, until SIGTERM."""
     from letsbe.orchestrator import files, server
     from letsbe.orchestrator.home import open_home
 

@@ -1,4 +1,4 @@
-"""``serve``: the API behind TLS, until SIGTERM or SIGINT."""
+"""``serve``: the API and the pages behind TLS, until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def serve(home: Home, *, host: str, port: int, plain_http: bool, ready: Callable
     if not plain_http:
         _check_certificate(home)
     store = home.store()
-    app = create_app(Service(home.settings, store, home.public_key()))
+    app = create_app(Service(home.settings, store, home.public_key()), home)
     config = uvicorn.Config(
         app,
         http="h11",

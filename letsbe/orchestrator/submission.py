@@ -46,6 +46,7 @@ class Order(Struct, frozen=True, kw_only=True):
     """What to do, where, and when. Moments are in seconds since the epoch.
 
     ``agent``: id or host name; None for every agent that has all of ``labels``.
+    ``task_id``: one that the caller made, so that the same order sent twice is one task; None makes a new one.
     """
 
     type: str
@@ -57,6 +58,7 @@ class Order(Struct, frozen=True, kw_only=True):
     timeout_s: int = 600
     check: bool = False
     requested_by: str = ""
+    task_id: str | None = None
 
 
 class Submitted(Struct, frozen=True):
@@ -110,7 +112,7 @@ def signed(
     """The task that an order asks for, and its envelope. Raises ``usage``."""
     _check(order)
     task = Task(
-        task_id=new_id(),
+        task_id=order.task_id or new_id(),
         agent_id=agent_id,
         type=order.type,
         schema_version=schema_version,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from msgspec import Struct
@@ -16,6 +17,22 @@ class RunningContainer(Struct, frozen=True, kw_only=True):
 
     service: str
     created: float
+
+
+def stack_argv(
+    docker: str,
+    *,
+    directory: str | None = None,
+    files: Sequence[str] = (),
+    env_files: Sequence[str] = (),
+    project: str | None = None,
+) -> list[str]:
+    """compose, for the stack of the working directory (else of ``directory``); what it is to do comes after it."""
+    argv = [docker, "compose", "--ansi", "never"]
+    argv += [word for path in env_files for word in ("--env-file", path)]
+    argv += [word for path in files for word in ("--file", path)]
+    argv += ["--project-directory", directory] if directory else []
+    return argv + (["--project-name", project] if project else [])
 
 
 def validate_argv(docker: str) -> list[str]:

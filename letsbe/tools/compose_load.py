@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from msgspec.structs import replace
 
-from letsbe.tools.compose_service import Resource, Service, add_definition, resolved, resource_variables
-from letsbe.tools.compose_stack import Stack
+from letsbe.tools.compose_service import Resource, Service, add_definition, expanded, resolved, resource_variables
+from letsbe.tools.compose_stack import Stack, project_name
 from letsbe.tools.compose_yaml import ComposeYamlError, as_list, as_map, interpolated, load
 from letsbe.tools.dotenv import parse
 from letsbe.tools.interpolation import Lookup, Variable
@@ -46,6 +46,7 @@ def read_stack(directory: str, tree: Tree) -> Stack | None:
         return None
     return Stack(
         directory=directory,
+        project=loader.name or project_name(directory),
         env_path=tree.canonical(os.path.join(directory, ".env")),
         files=loader.files,
         services=loader.finished(),
@@ -60,6 +61,8 @@ class _Loader:
         self._services: dict[str, Service] = {}
         self._resources: dict[Resource, list[Variable]] = {}
         self._everywhere: list[Variable] = []
+        #: As the environment or the last of the stack's own files has it; empty when neither does.
+        self.name = ""
         self.files: list[str] = []
         self.problems: list[str] = []
 
@@ -76,6 +79,8 @@ class _Loader:
 
         for path in self._default_files(directory, lookup) if files is None else files:
             self._file(path, directory, scopes, lookup)
+            if files is None:
+                self._named(path, lookup)
 
     def finished(self) -> list[Service]:
         """The services, with the variables of what they are attached to and of their env files."""
@@ -92,6 +97,13 @@ class _Loader:
                         service.variables.append(Variable(statement.key, "-"))
             service.variables = list(dict.fromkeys([*service.variables, *self._everywhere]))
         return list(self._services.values())
+
+    def _named(self, path: str, lookup: Lookup) -> None:
+        name = as_map(self._document(path)).get("name")
+        if given := lookup("COMPOSE_PROJECT_NAME"):
+            self.name = given
+        elif isinstance(name, str):
+            self.name = expanded(name, lookup)
 
     def _default_files(self, directory: str, lookup: Lookup) -> list[str]:
         named = lookup("COMPOSE_FILE")

@@ -11,6 +11,7 @@ from msgspec import Struct
 PROJECT_LABEL = "com.docker.compose.project"
 DIRECTORY_LABEL = "com.docker.compose.project.working_dir"
 FILES_LABEL = "com.docker.compose.project.config_files"
+ENV_FILES_LABEL = "com.docker.compose.project.environment_file"
 SERVICE_LABEL = "com.docker.compose.service"
 ONE_OFF_LABEL = "com.docker.compose.oneoff"
 NUMBER_LABEL = "com.docker.compose.container-number"
@@ -22,6 +23,8 @@ class Membership(Struct, frozen=True, kw_only=True):
     project: str
     directory: str
     files: tuple[str, ...]
+    #: Given with ``--env-file``.
+    env_files: tuple[str, ...] = ()
     service: str
     #: Made by ``docker compose run``, not part of what is up.
     one_off: bool
@@ -36,16 +39,21 @@ def membership(labels: Mapping[str, str] | None) -> Membership | None:
     if not project or not service:
         return None
     directory = labels.get(DIRECTORY_LABEL, "")
-    files = [name for name in labels.get(FILES_LABEL, "").split(",") if name]
     number = labels.get(NUMBER_LABEL, "1")
     return Membership(
         project=project,
         directory=directory,
-        files=tuple(os.path.normpath(os.path.join(directory or "/", name)) for name in files),
+        files=_paths(labels.get(FILES_LABEL), directory),
+        env_files=_paths(labels.get(ENV_FILES_LABEL), directory),
         service=service,
         one_off=labels.get(ONE_OFF_LABEL, "").lower() == "true",
         number=int(number) if number.isdecimal() else 1,
     )
+
+
+def _paths(label: str | None, directory: str) -> tuple[str, ...]:
+    names = [name for name in (label or "").split(",") if name]
+    return tuple(os.path.normpath(os.path.join(directory or "/", name)) for name in names)
 
 
 def is_named(stack: Membership, name: str) -> bool:

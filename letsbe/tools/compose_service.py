@@ -55,10 +55,14 @@ def resource_variables(kind: str, definition: Any) -> list[Variable]:
 
 def resolved(path: Any, directory: str, lookup: Lookup) -> str:
     """A path of a compose file, interpolated and absolute."""
-    text = str(path)
+    return os.path.normpath(os.path.join(directory, expanded(str(path), lookup)))
+
+
+def expanded(text: str, lookup: Lookup) -> str:
+    """A text of a compose file, interpolated; as it stands when compose would refuse it."""
     with suppress(TemplateError):
-        text = expand(text, lookup)
-    return os.path.normpath(os.path.join(directory, text))
+        return expand(text, lookup)
+    return text
 
 
 def _env_file(entry: Any, directory: str, lookup: Lookup) -> EnvFileUse:

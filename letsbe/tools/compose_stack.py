@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os.path
+import re
+
 from msgspec import Struct
 
 from letsbe.tools.compose_service import EnvFileUse, Service
@@ -9,11 +12,15 @@ from letsbe.tools.compose_service import EnvFileUse, Service
 #: Keys that steer compose itself; whoever changes them may change every service.
 STEERING_PREFIXES = ("COMPOSE_", "DOCKER_", "BUILDKIT_")
 
+_NOT_IN_PROJECT = re.compile(r"[^-_a-z0-9]")
+
 
 class Stack(Struct, kw_only=True):
     """A stack; paths of env files are canonical. ``problems`` tell of files that could not be understood."""
 
     directory: str
+    #: What compose calls it: see :func:`project_name`.
+    project: str
     #: The stack's own ``.env``, whether or not it exists.
     env_path: str
     files: list[str]
@@ -41,3 +48,8 @@ class Stack(Struct, kw_only=True):
                 if named & keys or any(key.startswith(STEERING_PREFIXES) for key in keys):
                     found.add(service.name)
         return sorted(found)
+
+
+def project_name(directory: str) -> str:
+    """compose's name for a stack of this directory that has no other: lower case, odd characters left out."""
+    return _NOT_IN_PROJECT.sub("", os.path.basename(directory).lower()).lstrip("-_")

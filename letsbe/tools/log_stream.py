@@ -51,6 +51,8 @@ class LogStreamReader:
         self._rest = b""
         self._open: dict[str, _Line] = {}
         self._second = (b"", 0)
+        #: Messages that went on with a line that an earlier one began.
+        self.joined = 0
 
     def feed(self, chunk: bytes) -> Iterator[LogRecord]:
         """The lines that a chunk completes."""
@@ -111,6 +113,8 @@ class LogStreamReader:
             return LogRecord(ns, stream, text[:-1])
         if line is None:
             line = self._open[stream] = _Line(ns, bytearray())
+        else:
+            self.joined += 1
         line.add(text[:-1] if ends else text)
         if not ends:
             return None

@@ -50,10 +50,14 @@ def is_secret(key: str, value: str) -> bool:
 
 
 def meet_secrets(redactor: Redactor, values: Mapping[str, str], but: Iterable[str] = ()) -> None:
-    """Make the redactor know the secrets of an env file, except those of some keys."""
+    """Make the redactor know the secrets of an env file, except those of some keys.
+
+    A path under a key like ``DB_PASSWORD_FILE`` says where the secret is; covering it would only
+    blot out what is said of that path.
+    """
     excepted = set(but)
     for key, value in values.items():
-        if key not in excepted and is_secret(key, value):
+        if key not in excepted and is_secret(key, value) and not _is_place(key, value):
             redactor.meet(value)
 
 
@@ -90,6 +94,10 @@ _LEET = str.maketrans("013457@$!", "oleastasi")
 
 def _is_password(key: str) -> bool:
     return re.search(r"PASS|PWD|(?<![A-Z])PW(?![A-Z])", key, re.I) is not None
+
+
+def _is_place(key: str, value: str) -> bool:
+    return key.upper().endswith(("_FILE", "_PATH", "_DIR")) and value.startswith("/")
 
 
 def _is_random(value: str) -> bool:

@@ -7,7 +7,7 @@ import re
 #: Program -> (name of the executable, arguments that print the version). ``docker`` asks the engine, not the client.
 VERSION_COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "docker": ("docker", ("version", "--format", "{{.Server.Version}}")),
-    "compose": ("docker", ("compose", "version", "--short")),
+    "compose": ("docker", ("compose", "version")),
     "nginx": ("nginx", ("-v",)),
     "restic": ("restic", ("version",)),
     "chromium": ("chromium", ("--version",)),
@@ -16,7 +16,6 @@ VERSION_COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 _NUMBER = re.compile(r"\d+")
 _VERSION = re.compile(r"\d+(?:\.\d+)+[A-Za-z0-9.+~-]*")
-
 
 #: The first docker compose whose output is understood in full.
 OLDEST_COMPOSE = "2.20"

@@ -1,4 +1,4 @@
-"""SERVICE_DISCOVER beside other ways to ask the engine, and LOG_TAIL beside `docker logs`; run by hand.
+"""SERVICE_DISCOVER and HEALTHCHECK beside other ways to ask the engine, and LOG_TAIL beside `docker logs`; run by hand.
 
 PYTHONPATH=. build/.venv-dev/bin/python tests/bench/containers.py [containers] [megabytes]
 """
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import docker
 
+from letsbe.executors import health_request, healthcheck
 from letsbe.executors.base import Context
 from letsbe.executors.service_discover import Payload, ServiceDiscover
 from letsbe.host import Host
@@ -29,6 +30,8 @@ from letsbe.tools.redaction import Redactor
 from tests.engine import IMAGE
 
 ROUNDS = 7
+#: What the others are measured by.
+RAW = "list and 8 inspects at once with docker-py's low level"
 
 
 def main() -> None:
@@ -65,10 +68,14 @@ def discover(count: int) -> None:
             list(pool.map(low.inspect_container, ids))
 
     executor = ServiceDiscover(context)
+    health = healthcheck.Healthcheck(context)
+    ours = [one["Names"][0].removeprefix("/") for one in low.containers() if "/lt-bench-" in one["Names"][0]]
     ways: dict[str, Callable[[], object]] = {
         "SERVICE_DISCOVER, containers": lambda: executor.execute(Payload(include=["containers"])),
         "SERVICE_DISCOVER, all it looks at": lambda: executor.execute(Payload()),
-        "list and 8 inspects at once with docker-py's low level": raw,
+        "HEALTHCHECK, containers": lambda: health.execute(health_request.Payload(containers=ours, log_window_s=0)),
+        "HEALTHCHECK, containers and logs": lambda: health.execute(health_request.Payload(containers=ours)),
+        RAW: raw,
         "docker-py's `containers.list(all=True)`": lambda: client.containers.list(all=True),
         "`docker ps -a --format json`": lambda: call("docker", "ps", "-a", "--no-trunc", "--format", "{{json .}}"),
     }
@@ -78,11 +85,11 @@ def discover(count: int) -> None:
             began = time.perf_counter()
             way()
             taken[name].append(time.perf_counter() - began)
-    ours = statistics.median(taken["SERVICE_DISCOVER, containers"])
-    print(f"| {count} containers | median | minimum | SERVICE_DISCOVER is |\n|---|---|---|---|")
+    raw_calls = statistics.median(taken[RAW])
+    print(f"| {count} containers | median | minimum | of the raw calls |\n|---|---|---|---|")
     for name, times in taken.items():
         median = statistics.median(times)
-        print(f"| {name} | {median * 1000:.0f} ms | {min(times) * 1000:.0f} ms | {ours / median:.2f} × |")
+        print(f"| {name} | {median * 1000:.0f} ms | {min(times) * 1000:.0f} ms | {median / raw_calls:.2f} × |")
     print()
 
 

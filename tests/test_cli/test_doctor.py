@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -23,7 +24,8 @@ from letsbe.agent import checkup
 from letsbe.agent.checkup.finding import ok
 from letsbe.agent.locks import Holder, Locks
 from letsbe.protocol import instant
-from tests.agents import Agent, tree
+from tests import bad_engines
+from tests.agents import Agent, program, tree
 from tests.orchestrator_fixture import Orchestrator
 from tests.test_agent.conftest import connect, enrolled
 
@@ -261,7 +263,34 @@ def test_an_executor_without_its_program_is_named(agent: Agent, monkeypatch: pyt
 
     monkeypatch.setattr(Echo, "needs", ("no-such-program",))
     found = [finding for finding in checkup.examine(str(agent.config_file)) if finding.check == "executors"]
-    assert [finding.observed for finding in found if finding.status == "warn"][:1] == ["ECHO lacks no-such-program"]
+    assert [finding.observed for finding in found if finding.status == "warn"][:1] == [
+        "ECHO can't work: no-such-program is not installed"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("making", "status", "observed"),
+    [
+        pytest.param(bad_engines.nothing, "warn", "the engine does not answer: Cannot connect", id="down"),
+        pytest.param(bad_engines.hung, "warn", "the engine does not answer: no answer within", id="hangs"),
+        pytest.param(bad_engines.forbidden, "warn", "the engine does not answer: .*permission denied", id="forbidden"),
+        pytest.param(bad_engines.without_docker, "warn", "no docker program", id="no-docker"),
+        pytest.param(
+            bad_engines.without_compose, "warn", "no compose plugin: .*docker compose|command", id="no-compose"
+        ),
+        pytest.param(bad_engines.compose_of("2.4.1"), "warn", r"compose 2\.4\.1, which is too old", id="old-compose"),
+        pytest.param(bad_engines.compose_of("5.0.2"), "ok", r"^engine \d.*, compose 5\.0\.2$", id="new-compose"),
+    ],
+)
+def test_engine_and_compose_are_told(
+    making: bad_engines.Making, status: str, observed: str, engine: str, agent: Agent
+) -> None:
+    with making(agent.base) as bad:
+        command = [*bad.prefix, *program(), "doctor"]
+        done = subprocess.run(command, env=agent.environment(bad.environment), capture_output=True, check=False)
+    found = next(one for one in json.loads(done.stdout)["checks"] if one["check"] == "docker")
+    assert found["status"] == status
+    assert re.search(observed, found["observed"])
 
 
 def test_a_check_that_hangs_is_left_behind(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,3 +378,13 @@ def test_report_has_the_documented_shape(agent: Agent) -> None:
     document: Any = agent.json("doctor")
     assert set(document) == {"status", "checks"}
     assert all(set(finding) == {"check", "status", "observed", "hint"} for finding in document["checks"])
+
+
+def test_a_task_type_lacks_an_engine_that_does_not_answer(agent: Agent) -> None:
+    done = agent.cli("doctor", env={"DOCKER_HOST": "unix:///nowhere/docker.sock"})
+    findings = [one["observed"] for one in json.loads(done.stdout)["checks"] if one["check"] == "executors"]
+    reason = "no Docker engine answers at unix:///nowhere/docker.sock: No such file or directory"
+    assert f"HEALTHCHECK can't work: {reason}" in findings
+    found = agent.cli("echo", "--probe", env={"DOCKER_HOST": "unix:///nowhere/docker.sock"})
+    abilities = {one["type"]: one["missing"] for one in json.loads(found.stdout)["data"]["abilities"]}
+    assert abilities["HEALTHCHECK"] == ["docker"]

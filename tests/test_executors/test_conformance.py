@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +23,7 @@ from letsbe.cli.main import command_name
 from letsbe.cli.payload_flags import flags
 from letsbe.executors import EXECUTOR_REGISTRY, executor_class
 from tests.agents import Agent, tree
-from tests.engine import docker
+from tests.engine import IMAGE, docker, running
 
 every_executor = pytest.mark.parametrize("task_type", EXECUTOR_REGISTRY)
 
@@ -30,6 +32,10 @@ SAYS = "echo one; echo $DB_PASSWORD; exec sleep 1000"
 
 
 CONTAINER = f"lt-conformance-{uuid.uuid4().hex[:10]}"
+STACK = Path(tempfile.gettempdir(), CONTAINER)
+COMPOSE = f"""services:
+  web: {{image: "{IMAGE}", env_file: [app.env], stop_grace_period: 0s}}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +46,29 @@ def container(engine: str) -> Iterator[None]:
     docker("rm", "-f", CONTAINER)
 
 
+@pytest.fixture(scope="module")
+def stack(engine: str) -> Iterator[None]:
+    """A stack that is up, below a root of its own."""
+    with running(STACK, COMPOSE, {"app.env": f"DB_PASSWORD={SECRET}\n"}):
+        yield
+    shutil.rmtree(STACK)
+
+
 @pytest.fixture
 def prepared(agent: Agent, request: pytest.FixtureRequest) -> Agent:
     """What examples may count on being in the root."""
     task_type = request.node.callspec.params.get("task_type", "ECHO") if hasattr(request.node, "callspec") else "ECHO"
     if "{container}" in json.dumps(executor_class(task_type).example):
         request.getfixturevalue("container")
+    if "{stack}" in json.dumps(executor_class(task_type).example):
+        request.getfixturevalue("stack")
+        agent.configure(roots=[str(agent.root), str(STACK)])
+    if "{root}/stack" in json.dumps(executor_class(task_type).example):
+        image = request.getfixturevalue("engine")
+        (agent.root / "stack").mkdir()
+        compose = f"services: {{web: {{image: '{image}', scale: 0, env_file: app.env}}}}\n"
+        (agent.root / "stack" / "compose.yaml").write_text(compose)
+        (agent.root / "stack" / "app.env").write_text(f"DB_PASSWORD={SECRET}\n")
     (agent.root / "app.env").write_text(f"NAME=demo\nDB_PASSWORD={SECRET}\n")
     (agent.root / "notes.txt").write_text("one\ntwo\nthree\n")
     return agent
@@ -53,7 +76,9 @@ def prepared(agent: Agent, request: pytest.FixtureRequest) -> Agent:
 
 def example(task_type: str, root: Path) -> Any:
     text = json.dumps(executor_class(task_type).example)
-    return json.loads(text.replace("{root}", str(root)).replace("{container}", CONTAINER))
+    return json.loads(
+        text.replace("{root}", str(root)).replace("{container}", CONTAINER).replace("{stack}", str(STACK))
+    )
 
 
 @every_executor

@@ -88,6 +88,12 @@ def test_secrets_of_a_file_are_met_but_for_those_that_may_be_shown() -> None:
     assert redactor.text("aaaaaa1 bbbbbb2 production") == "[redacted] bbbbbb2 production"
 
 
+def test_the_place_of_a_secret_is_not_covered() -> None:
+    redactor = Redactor()
+    meet_secrets(redactor, {"DB_PASSWORD_FILE": "/run/secrets/db", "KEY_DIR": "k3y-in-clear"})
+    assert redactor.text("/run/secrets/db k3y-in-clear") == "/run/secrets/db [redacted]"
+
+
 def test_long_hostile_values_cost_little() -> None:
     started = time.process_time()
     for value in (
