@@ -37,20 +37,23 @@ def enrol(home: str, expires: str, labels: tuple[tuple[str, str], ...], output: 
 
 
 @click.command()
+@click.option("--not-seen", metavar="SPAN", help="Only those that have not polled for so long: 10m, 2d.")
+@click.option("--label", "labels", type=Label(), multiple=True, metavar="K=V", help="Only those with this label.")
 @home_option
 @output_option
-def agents(home: str, output: str) -> None:
+def agents(not_seen: str | None, labels: tuple[tuple[str, str], ...], home: str, output: str) -> None:
     """List the agents."""
     from letsbe.orchestrator.home import open_home
-    from letsbe.orchestrator.times import ago
+    from letsbe.orchestrator.times import ago, parse_span
     from letsbe.orchestrator.views import list_agents
     from letsbe.protocol import epoch
 
+    now = time.time()
+    since = None if not_seen is None else now - parse_span(not_seen)
     with open_home(home).store().read() as connection:
-        found = list_agents(connection)
+        found = list_agents(connection, labels=dict(labels), not_seen_since=since)
     if not is_text(output):
         return write_json(found)
-    now = time.time()
     return draw_table(
         ("agent", "host", "version", "seen", "labels", "outbox", "hold", "journal"),
         (
@@ -66,7 +69,7 @@ def agents(home: str, output: str) -> None:
             )
             for agent in found
         ),
-        empty="No agents yet: `letsbe-orchestrator enrol` makes a token for one.",
+        empty="No such agents." if labels or not_seen else "No agents yet: `letsbe-orchestrator enrol` makes a token.",
     )
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, Select, func, or_, select
 
 from letsbe.errors import LetsbeError
+from letsbe.orchestrator.agents import has_labels
 from letsbe.orchestrator.signing import signed_task
 from letsbe.orchestrator.tables import agents, results, tasks
+from letsbe.orchestrator.tasks import NOT_ENDED
 from letsbe.protocol import Envelope, Outcome, instant
 
 #: Outcomes that tell whether an agent fails of late.
@@ -63,9 +66,14 @@ class TaskDetail(TaskView, frozen=True, kw_only=True):
     payload: dict[str, Any] | None
 
 
-def list_agents(connection: Connection) -> list[AgentView]:
-    """Every agent, by host name."""
-    rows = connection.execute(select(agents).order_by(agents.c.hostname, agents.c.agent_id))
+def list_agents(
+    connection: Connection, *, labels: dict[str, str] | None = None, not_seen_since: float | None = None
+) -> list[AgentView]:
+    """The agents by host name: those with all of ``labels``, and that have not polled since a moment (or never)."""
+    query = select(agents).order_by(agents.c.hostname, agents.c.agent_id)
+    if not_seen_since is not None:
+        query = query.where(or_(agents.c.last_seen_at.is_(None), agents.c.last_seen_at < not_seen_since))
+    rows = [row for row in connection.execute(query) if has_labels(row.labels, labels or {})]
     return [_agent(row) for row in rows]
 
 
@@ -116,15 +124,45 @@ def list_tasks(
 
 def show_task(connection: Connection, task_id: str, *, with_payload: bool = False) -> TaskDetail:
     """One task whole. A payload may hold secrets, so it comes only when asked for. Raises ``task_unknown``."""
-    row = connection.execute(_tasks().where(tasks.c.task_id == task_id)).one_or_none()
-    if row is None:
+    found = show_tasks(connection, [task_id])
+    if not found:
         raise LetsbeError("task_unknown", f"no task {task_id}", hint="`letsbe-orchestrator tasks` lists them.")
-    body = connection.scalar(select(results.c.body).where(results.c.task_id == task_id))
-    payload = None
-    if with_payload:
-        envelope = connection.scalar(select(tasks.c.envelope).where(tasks.c.task_id == task_id)) or ""
-        payload = signed_task(msgspec.json.decode(envelope, type=Envelope)).payload
-    return TaskDetail(**_fields(row), outcome=None if body is None else Raw(body), payload=payload)
+    if not with_payload:
+        return found[0]
+    envelope = connection.scalar(select(tasks.c.envelope).where(tasks.c.task_id == task_id)) or ""
+    return msgspec.structs.replace(found[0], payload=signed_task(msgspec.json.decode(envelope, type=Envelope)).payload)
+
+
+def show_tasks(connection: Connection, task_ids: Sequence[str]) -> list[TaskDetail]:
+    """Those tasks, without their payloads, by host name."""
+    query = _tasks().add_columns(results.c.body).outerjoin(results, results.c.task_id == tasks.c.task_id)
+    found = []
+    for some in _slices(task_ids):
+        for row in connection.execute(query.where(tasks.c.task_id.in_(some))):
+            fields = _fields(row)
+            body = fields.pop("body")
+            found.append(TaskDetail(**fields, outcome=None if body is None else Raw(body), payload=None))
+    return sorted(found, key=lambda task: (task.hostname, task.task_id))
+
+
+def not_ended(connection: Connection, task_ids: Sequence[str]) -> list[str]:
+    """Those of the tasks that may still come to something."""
+    query = select(tasks.c.task_id).where(tasks.c.state.in_(NOT_ENDED))
+    found: list[str] = []
+    for some in _slices(task_ids):
+        found += connection.scalars(query.where(tasks.c.task_id.in_(some)))
+    return found
+
+
+def reason(task: TaskDetail) -> str:
+    """What the error in a task's outcome says; nothing without one."""
+    error = None if task.outcome is None else msgspec.json.decode(task.outcome, type=Outcome).error
+    return "" if error is None else f"{error.code}: {error.message}"
+
+
+def _slices(task_ids: Sequence[str], size: int = 1000) -> Iterator[Sequence[str]]:
+    # Statements take a limited number of values.
+    return (task_ids[start : start + size] for start in range(0, len(task_ids), size))
 
 
 def outcome_of(connection: Connection, task_id: str) -> Outcome | None:
