@@ -1,4 +1,4 @@
-"""Write docs/reference/ and the README's table of task types from the declarations in the code.
+"""Write docs/reference/, and the lists of task types in README.md and for the orchestrator's pages, from the code.
 
 ``python build/reference.py`` writes the pages; ``tests/test_docs.py`` fails when they are not what this would write.
 """
@@ -35,6 +35,7 @@ def pages() -> dict[Path, str]:
     written[PAGES / "configuration.md"] = configuration_page()
     written[PAGES / "errors.md"] = errors_page()
     written[ROOT / "README.md"] = readme()
+    written[ROOT / "letsbe" / "orchestrator" / "pages" / "task_types.json"] = task_types()
     return written
 
 
@@ -65,6 +66,24 @@ def readme() -> str:
     return before + begin + "\n".join(lines) + "\n" + end + after
 
 
+def task_types() -> str:
+    """The task types as the orchestrator's pages need them to make forms, one a line: it may import no executor."""
+    kinds = {name: executor_class(name) for name in EXECUTOR_REGISTRY}
+    lines = [
+        f"{json.dumps(name)}: "
+        + json.dumps(
+            {
+                "summary": (kind.__doc__ or "").partition("\n")[0],
+                "changes": kind.changes,
+                "schema_version": kind.schema_version,
+                "schema": payload_schema(name),
+            }
+        )
+        for name, kind in kinds.items()
+    ]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
 def executor_page(name: str) -> str:
     """One task type: what it takes, what it gives, its help."""
     kind = executor_class(name)
@@ -76,6 +95,8 @@ def executor_page(name: str) -> str:
     ]
     if kind.needs:
         parts.append(f"Needs: {', '.join(kind.needs)}.\n")
+    if kind.better_with:
+        parts.append(f"Does less without: {', '.join(kind.better_with)}.\n")
     if kind.not_idempotent:
         parts.append(f"A second identical run may change things again: {kind.not_idempotent}\n")
     parts += ["## Takes\n", _fields(payload_schema(name)), "## Gives (`data`)\n", _fields(data_schema(name))]

@@ -214,6 +214,27 @@ class Hold(Struct, frozen=True, kw_only=True):
     ] = []
 
 
+class HostRun(Struct, frozen=True, kw_only=True):
+    """A run that somebody began on the host, by hand or over SSH; nothing of its payload."""
+
+    run_id: Identifier
+    finished_at: Annotated[Instant, Meta(max_length=40)]
+    type: Annotated[str, Meta(max_length=64)]
+    origin: Annotated[str, Meta(max_length=16)]
+    who: Annotated[str, Meta(max_length=200)] = ""
+    status: Status
+    changed: bool
+    paths: Annotated[list[Annotated[str, Meta(max_length=4096)]], Meta(max_length=20)] = []
+    more_paths: Annotated[int, Meta(ge=0, le=1_000_000_000, description="How many files it changed beside these.")] = 0
+
+
+class JournalHead(Struct, frozen=True, kw_only=True):
+    """The newest row of the agent's audit chain: its number, and its hash."""
+
+    seq: Annotated[int, Meta(ge=0, le=1 << 53)]
+    hash: Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
+
+
 class PollRequest(Struct, frozen=True, kw_only=True):
     """``POST /api/v1/agents/{agent_id}/poll``: heartbeat, lease renewal and question in one."""
 
@@ -228,6 +249,10 @@ class PollRequest(Struct, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=0, le=1_000_000_000)] | None,
         Meta(description="Version of the pinned key set; null: the host's configuration names the keys."),
     ] = None
+    host_runs: Annotated[
+        list[HostRun], Meta(max_length=50, description="Ended since the last poll that was answered with 200.")
+    ] = []
+    journal: JournalHead | None = None
 
 
 class PollLimits(Struct, frozen=True, kw_only=True):

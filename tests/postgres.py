@@ -54,6 +54,11 @@ class Postgres:
         self.stop()
         shutil.rmtree(self.directory)
 
+    @property
+    def pid(self) -> int:
+        """The pid of the server's first process."""
+        return int((self.directory / "data" / "postmaster.pid").read_text().split()[0])
+
     def url(self, database: str) -> str:
         """The SQLAlchemy URL of a database."""
         return f"postgresql+psycopg://letsbe@/{database}?host={self.directory}"

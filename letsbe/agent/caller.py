@@ -24,6 +24,12 @@ class Caller(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ssh_key: str | None = None
     requested_by: str | None = None
 
+    @property
+    def name(self) -> str:
+        """Who it is in one line: the account behind sudo, the key and address of an SSH client, the user's number."""
+        over_ssh = " ".join(filter(None, (self.ssh_key, self.ssh_connection)))
+        return self.sudo_user or self.requested_by or over_ssh or f"uid {self.uid}"
+
 
 def this_caller(requested_by: str | None = None) -> Caller:
     """The person or program behind this process, as far as the environment tells."""

@@ -26,7 +26,7 @@ _STOPS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1
 def finish(config: Config, journal: Journal, run_id: str, outcome: Outcome) -> Outcome:
     """Journal an outcome; what was done was done, so a journal that can't be written is a warning with the outcome."""
     with _undisturbed():
-        if outcome.error is not None and outcome.error.code in _TORN and not outcome.changed:
+        if outcome.error is not None and not outcome.changed:
             outcome = _as_the_files_tell(config, journal, run_id, outcome)
         elif outcome.task_id is not None:
             outcome = _with_earlier_runs(config, journal, run_id, outcome)
@@ -38,6 +38,7 @@ def finish(config: Config, journal: Journal, run_id: str, outcome: Outcome) -> O
 
 
 def _as_the_files_tell(config: Config, journal: Journal, run_id: str, outcome: Outcome) -> Outcome:
+    """Of a run that failed: also a write that was refused may have come through, when only its last sync failed."""
     from letsbe.agent.undo import Undo
     from letsbe.host.files import Files
 
@@ -46,8 +47,9 @@ def _as_the_files_tell(config: Config, journal: Journal, run_id: str, outcome: O
         findings = [undo.diagnose(change) for change in journal.changes(run_id) if not change.undone]
     except (LetsbeError, OSError) as error:
         return _warned(outcome, f"what it changed could not be looked at: {error}")
-    changed = any(finding.endswith("new content") for finding in findings)
-    return msgspec.structs.replace(_warned(outcome, *findings), changed=changed)
+    new = [finding for finding in findings if finding.endswith("new content")]
+    torn = outcome.error is not None and outcome.error.code in _TORN
+    return msgspec.structs.replace(_warned(outcome, *(findings if torn else new)), changed=bool(new))
 
 
 def _with_earlier_runs(config: Config, journal: Journal, run_id: str, outcome: Outcome) -> Outcome:

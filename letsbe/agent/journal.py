@@ -2,7 +2,8 @@
 
 A run goes ``received -> started -> finished -> acked``; each state is on disk (WAL, synchronous=FULL) before the next
 step is taken. ``received`` and ``acked`` are for tasks from the orchestrator: the finished ones that are not acked are
-the outbox. Payloads and outcomes stand here redacted; what files held before a change is in the undo directory.
+the outbox. Each of these steps is told in the audit chain as well, in the same transaction (:mod:`letsbe.agent.audit`).
+Payloads and outcomes stand here redacted; what files held before a change is in the undo directory.
 """
 
 from __future__ import annotations
@@ -12,55 +13,28 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
 
+from letsbe.agent import audit, journal_schema
+from letsbe.agent.audit import Link
 from letsbe.agent.permissions import refuse_writable_by_others
 from letsbe.agent.processes_alive import ProcessIdentity, is_alive, this_process
 from letsbe.errors import LetsbeError
 from letsbe.protocol import Outcome
+
+if TYPE_CHECKING:
+    from letsbe.agent.audit_check import Verdict
 
 KEPT_ROWS = 10_000
 KEPT_S = 90 * 86_400
 #: How long another process's write is waited for.
 BUSY_S = 30.0
 
-_SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE run (
-    id TEXT PRIMARY KEY,              -- the task id, or one made for a local run; UUIDv7, so sorted by time
-    attempt_id TEXT,                  -- set for tasks from the orchestrator
-    origin TEXT NOT NULL,
-    caller TEXT NOT NULL,             -- JSON: uid, sudo_user, ssh_connection
-    type TEXT NOT NULL,
-    payload TEXT NOT NULL,            -- JSON, redacted
-    state TEXT NOT NULL CHECK (state IN ('received', 'started', 'finished', 'acked', 'parked')),
-    pid INTEGER, pid_started INTEGER, boot_id TEXT,
-    step TEXT NOT NULL DEFAULT '', percent INTEGER, message TEXT NOT NULL DEFAULT '',
-    expires_at REAL, received_at REAL, claimed_at REAL, started_at REAL, finished_at REAL,
-    reruns INTEGER NOT NULL DEFAULT 0,
-    cancel INTEGER NOT NULL DEFAULT 0,
-    outcome BLOB,                     -- JSON, redacted: the very bytes that are delivered
-    note TEXT NOT NULL DEFAULT ''     -- why a delivery was parked
-) STRICT;
-CREATE INDEX run_by_state ON run (state, id);
-CREATE TABLE change (
-    run_id TEXT NOT NULL REFERENCES run (id) ON DELETE CASCADE,
-    seq INTEGER NOT NULL,
-    step TEXT NOT NULL DEFAULT '',
-    path TEXT NOT NULL,
-    before_sha256 TEXT,               -- NULL: the file was not there
-    after_sha256 TEXT,                -- NULL: the file is removed
-    mode INTEGER, uid INTEGER, gid INTEGER,
-    temporary TEXT,                   -- what a crash may leave beside the file
-    done INTEGER NOT NULL DEFAULT 0,
-    undone INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (run_id, seq)
-) STRICT;
-CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-"""
+#: Rows of the audit chain that are kept beyond those of the oldest run that is.
+KEPT_AUDIT_ROWS = 100_000
 
 
 class Run(Struct, kw_only=True):
@@ -140,7 +114,7 @@ class Journal:
     def receive(self, run: Run) -> None:
         """A task from the orchestrator, before it is claimed."""
         run.received_at = time.time()
-        self._insert(run)
+        self._insert(run, "received")
 
     def claimed(self, run_id: str) -> None:
         """The orchestrator has given the task to this agent."""
@@ -151,7 +125,7 @@ class Journal:
         process = this_process()
         run.state, run.started_at = "started", time.time()
         run.pid, run.pid_started, run.boot_id = process.pid, process.started, process.boot_id
-        self._insert(run)
+        self._insert(run, "started")
 
     def start_received(self, run_id: str, payload: str) -> None:
         """A received task, before its first effect; ``replayed_task`` when it was started before, by whomever."""
@@ -162,6 +136,8 @@ class Journal:
                 " WHERE id = ? AND state = 'received'",
                 (time.time(), payload, process.pid, process.started, process.boot_id, run_id),
             )
+            if updated.rowcount:
+                audit.append(self._db, run_id, "started", payload=audit.digest(payload))
         if updated.rowcount == 0:
             raise LetsbeError("replayed_task", f"task {run_id} was started before", hint="A task runs once.")
 
@@ -179,6 +155,7 @@ class Journal:
             )
             if updated.rowcount:
                 self._db.execute("UPDATE change SET done = 1 WHERE run_id = ?", (run_id,))
+                audit.append(self._db, run_id, "again")
         return updated.rowcount == 1
 
     def progress(self, run_id: str, step: str, percent: int | None, message: str) -> None:
@@ -190,25 +167,31 @@ class Journal:
     def finish(self, run_id: str, outcome: Outcome, *, steps_from: tuple[str, ...] = ("received", "started")) -> None:
         """The outcome, before it is reported. Only the first one counts."""
         marks = ", ".join("?" * len(steps_from))
-        self._write(
-            f"UPDATE run SET state = 'finished', finished_at = ?, outcome = ? WHERE id = ? AND state IN ({marks})",  # noqa: S608
-            time.time(),
-            msgspec.json.encode(outcome),
+        encoded = msgspec.json.encode(outcome)
+        self._tell(
             run_id,
-            *steps_from,
+            "finished",
+            f"UPDATE run SET state = 'finished', finished_at = ?, outcome = ? WHERE id = ? AND state IN ({marks})",  # noqa: S608
+            (time.time(), encoded, run_id, *steps_from),
+            status=outcome.status,
+            changed=outcome.changed,
+            outcome=audit.digest(encoded),
         )
 
     def acknowledge(self, run_id: str) -> None:
         """The orchestrator has the outcome."""
-        self._write("UPDATE run SET state = 'acked' WHERE id = ? AND state IN ('finished', 'parked')", run_id)
+        sql = "UPDATE run SET state = 'acked' WHERE id = ? AND state IN ('finished', 'parked')"
+        self._tell(run_id, "acked", sql, (run_id,))
 
     def park(self, run_id: str, note: str) -> None:
         """The orchestrator will never take this outcome; it stays here, and ``letsbe status`` shows it."""
-        self._write("UPDATE run SET state = 'parked', note = ? WHERE id = ? AND state = 'finished'", note, run_id)
+        sql = "UPDATE run SET state = 'parked', note = ? WHERE id = ? AND state = 'finished'"
+        self._tell(run_id, "parked", sql, (note, run_id))
 
     def replace_outcome(self, run_id: str, outcome: bytes) -> None:
         """The outcome cut down to what the orchestrator takes."""
-        self._write("UPDATE run SET outcome = ? WHERE id = ? AND state = 'finished'", outcome, run_id)
+        sql = "UPDATE run SET outcome = ? WHERE id = ? AND state = 'finished'"
+        self._tell(run_id, "cut", sql, (outcome, run_id), outcome=audit.digest(outcome))
 
     def get(self, run_id: str) -> Run | None:
         """One run, by its id."""
@@ -239,7 +222,7 @@ class Journal:
 
     def forget(self, run_id: str) -> None:
         """A task that never became ours."""
-        self._write("DELETE FROM run WHERE id = ? AND claimed_at IS NULL", run_id)
+        self._tell(run_id, "forgotten", "DELETE FROM run WHERE id = ? AND claimed_at IS NULL", (run_id,))
 
     def cancel(self, run_id: str) -> None:
         """Mark a running task: its process looks for the mark."""
@@ -283,12 +266,17 @@ class Journal:
                 f"INSERT INTO change ({', '.join(fields)}) VALUES ({', '.join('?' * len(fields))})",  # noqa: S608
                 tuple(fields.values()),
             )
+            row = self._db.execute("SELECT * FROM change WHERE run_id = ? AND seq = ?", (change.run_id, seq)).fetchone()
+            audit.append(self._db, change.run_id, "change", number=seq, change=audit.digest_of(row, audit.WHAT))
         return seq
 
     def mark_change(self, run_id: str, seq: int, *, undone: bool = False) -> None:
         """The change is on disk (or, ``undone``, put back)."""
-        column = "undone" if undone else "done"
-        self._write(f"UPDATE change SET {column} = 1 WHERE run_id = ? AND seq = ?", run_id, seq)  # noqa: S608
+        if undone:
+            sql = "UPDATE change SET undone = 1 WHERE run_id = ? AND seq = ? AND undone = 0"
+            self._tell(run_id, "undone", sql, (run_id, seq), number=seq)
+        else:
+            self._write("UPDATE change SET done = 1 WHERE run_id = ? AND seq = ?", run_id, seq)
 
     def changes(self, run_id: str) -> list[ChangeRow]:
         """The files that a run changed or was about to change, in order."""
@@ -319,22 +307,47 @@ class Journal:
                 " OR id <= (SELECT id FROM run ORDER BY id DESC LIMIT 1 OFFSET ?)) RETURNING id",
                 (time.time(), time.time() - KEPT_S, KEPT_ROWS),
             ).fetchall()
+            audit.prune(self._db, [row[0] for row in rows], KEPT_AUDIT_ROWS)
         return [row[0] for row in rows]
+
+    def head(self) -> Link:
+        """The newest row of the audit chain."""
+        try:
+            return audit.head(self._db)
+        except sqlite3.Error as error:
+            raise _unusable(self.path, error) from error
+
+    def verify(self) -> Verdict:
+        """Whether the audit chain is whole, and the runs are as it says."""
+        from letsbe.agent import audit_check
+
+        with self._reading():
+            return audit_check.check(self._db)
+
+    def export(self) -> Iterator[tuple[Run, list[ChangeRow]]]:
+        """Every run with the files that it changed, oldest first, one at a time; others may write meanwhile."""
+        with self._reading():
+            for row in self._db.execute("SELECT * FROM run ORDER BY id"):
+                yield _run(row), self.changes(row["id"])
+
+    def finished_after(self, seq: int, limit: int) -> list[tuple[int, Run]]:
+        """Runs that ended after a row of the audit chain, each with the number of the row that tells it."""
+        rows = self._rows(
+            "SELECT audit.seq AS audit_seq, run.* FROM audit JOIN run ON run.id = audit.run_id"
+            " WHERE audit.event = 'finished' AND audit.seq > ? ORDER BY audit.seq LIMIT ?",
+            seq,
+            limit,
+        )
+        return [(row["audit_seq"], _run(row)) for row in rows]
 
     def _prepare(self) -> None:
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA foreign_keys = ON")
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version == _SCHEMA_VERSION:
+        if journal_schema.version_in(self._db) == journal_schema.VERSION:
             return
-        if version > _SCHEMA_VERSION:
-            raise sqlite3.DatabaseError(f"written by a newer letsbe (schema {version}, known {_SCHEMA_VERSION})")
         self._switch_to_wal()
         with self._writing():
-            if self._db.execute("PRAGMA user_version").fetchone()[0] == 0:  # another process may have been quicker
-                for statement in _SCHEMA.split(";\n"):
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+            journal_schema.bring_up(self._db)  # another process may have been quicker: then there is nothing to do
 
     def _switch_to_wal(self) -> None:
         """SQLite refuses this at once, whatever the timeout, while another process does the same."""
@@ -349,12 +362,23 @@ class Journal:
             else:
                 return
 
-    def _insert(self, run: Run) -> None:
+    def _insert(self, run: Run, event: str) -> None:
         fields = msgspec.structs.asdict(run)
-        self._write(
-            f"INSERT INTO run ({', '.join(fields)}) VALUES ({', '.join('?' * len(fields))})",  # noqa: S608
-            *fields.values(),
-        )
+        with self._writing():
+            self._db.execute(
+                f"INSERT INTO run ({', '.join(fields)}) VALUES ({', '.join('?' * len(fields))})",  # noqa: S608
+                tuple(fields.values()),
+            )
+            row = self._db.execute("SELECT * FROM run WHERE id = ?", (run.id,)).fetchone()
+            who = {column: getattr(run, column) for column in audit.WHO}
+            digests = {"who": audit.digest_of(row, audit.WHO), "payload": audit.digest(run.payload)}
+            audit.append(self._db, run.id, event, **who, **digests)
+
+    def _tell(self, run_id: str, event: str, sql: str, parameters: tuple[Any, ...], **facts: Any) -> None:
+        """A write, and the row of the audit chain that tells it; neither when nothing is as ``sql`` wants it."""
+        with self._writing():
+            if self._db.execute(sql, parameters).rowcount:
+                audit.append(self._db, run_id, event, **facts)
 
     def _write(self, sql: str, *parameters: Any) -> None:
         self._rows(sql, *parameters)
@@ -364,6 +388,18 @@ class Journal:
             return self._db.execute(sql, parameters).fetchall()
         except sqlite3.Error as error:
             raise _unusable(self.path, error) from error
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """One view of the whole file, whatever others write."""
+        self._db.execute("BEGIN")
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise _unusable(self.path, error) from error
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -381,7 +417,7 @@ class Journal:
 
 
 def _run(row: sqlite3.Row) -> Run:
-    return msgspec.convert(dict(row), Run)
+    return msgspec.convert({key: row[key] for key in Run.__struct_fields__}, Run)
 
 
 def _unusable(path: str, error: Exception) -> LetsbeError:

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from msgspec import Struct
 
 from letsbe import __version__
-from letsbe.agent import breaker, hold, identity, last_poll
+from letsbe.agent import breaker, hold, identity, last_poll, reporting
 from letsbe.agent.client import Client, RefusedByOrchestrator, server_clock
 from letsbe.agent.config import Config
 from letsbe.agent.housekeeping import tidy
@@ -22,8 +22,9 @@ from letsbe.agent.journal import Journal
 from letsbe.agent.locks import Locks, holder_now
 from letsbe.agent.log import logger
 from letsbe.agent.outbox import Outbox
+from letsbe.agent.reporting import Report
 from letsbe.errors import LetsbeError
-from letsbe.protocol import PROBLEM_AGENT_UNKNOWN, AttemptProgress, PollLimits, PollRequest, PollResponse
+from letsbe.protocol import PROBLEM_AGENT_UNKNOWN, AttemptProgress, JournalHead, PollLimits, PollRequest, PollResponse
 
 #: Clocks that differ by more are worth a warning.
 SKEW_S = 60.0
@@ -102,7 +103,9 @@ class Poll:
 
     def _talk(self, journal: Journal) -> Client:
         """Ask, deliver what waits in the outbox, and claim what is offered."""
-        me, client, answer = self._ask(journal)
+        told = reporting.report(journal)
+        me, client, answer = self._ask(journal, told)
+        reporting.arrived(journal, told)
         breaker.succeeded(journal, answer.next_poll_s)
         last_poll.mark(self.config.state_dir)
         self._note_skew(journal, answer)
@@ -123,21 +126,21 @@ class Poll:
             intake.cancel(answer.cancel)
         return client
 
-    def _ask(self, journal: Journal) -> tuple[Identity, Client, PollResponse]:
+    def _ask(self, journal: Journal, told: Report) -> tuple[Identity, Client, PollResponse]:
         """Poll; register before if this agent is not known yet, or no longer and there is a new token."""
         me = identity.load(self.config.state_dir)
         if me is None or me.agent_token is None:
             me = self._register(me)
         client = self._client(me)
         try:
-            return me, client, client.poll(me.agent_id, self._question(journal, me))
+            return me, client, client.poll(me.agent_id, self._question(journal, me, told))
         except RefusedByOrchestrator as error:
             token_file = self.config.orchestrator.enrolment_token_file
             if error.problem.type != PROBLEM_AGENT_UNKNOWN or not os.path.exists(token_file):
                 raise
         me = self._register(me)
         client = self._client(me)
-        return me, client, client.poll(me.agent_id, self._question(journal, me))
+        return me, client, client.poll(me.agent_id, self._question(journal, me, told))
 
     def _register(self, me: Identity | None) -> Identity:
         from letsbe.agent.registration import register
@@ -147,7 +150,7 @@ class Poll:
     def _client(self, me: Identity) -> Client:
         return Client(self.config.orchestrator, self.config.orchestrator.url or "", me.agent_token)
 
-    def _question(self, journal: Journal, me: Identity) -> PollRequest:
+    def _question(self, journal: Journal, me: Identity, told: Report) -> PollRequest:
         running = [
             AttemptProgress(
                 task_id=run.id,
@@ -159,6 +162,7 @@ class Poll:
             for run in journal.under_lease()
         ]
         held = hold.current(journal)
+        head = journal.head()
         wants_none = held is not None and not held.allow
         return PollRequest(
             version=__version__,
@@ -167,6 +171,8 @@ class Poll:
             running=running[:100],
             max_tasks=0 if wants_none else self.config.poll.max_tasks,
             key_set_version=None if self.config.orchestrator.trusted_keys else me.key_set_version,
+            host_runs=told.runs,
+            journal=JournalHead(seq=head.seq, hash=head.hash),
         )
 
     def _note_skew(self, journal: Journal, answer: PollResponse) -> None:

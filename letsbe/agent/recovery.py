@@ -9,6 +9,7 @@ from letsbe.agent.config import Config
 from letsbe.agent.inbox import Inbox
 from letsbe.agent.journal import Journal, Run
 from letsbe.agent.locks import Locks, holder_now
+from letsbe.agent.steps import PUTTING_BACK
 from letsbe.agent.undo import Undo
 from letsbe.errors import LetsbeError
 from letsbe.executors import executor_class
@@ -53,11 +54,13 @@ def _crashed(journal: Journal) -> list[Run]:
 def _settle(config: Config, journal: Journal, run: Run) -> Outcome | None:
     """The outcome of a crashed run; None when it will run again."""
     killed = kill_marked(run.id)
+    put_back = _resume_rollback(config, journal, run)
     findings, changed = _findings(config, journal, run)
     if killed:
         findings.append(f"{killed} processes that it had started were still running and were killed")
     if _may_run_again(run) and journal.start_again(run.id):
         return None
+    findings += put_back
     at_step = f" at step {run.step}" if run.step else ""
     why = f"its process (pid {run.pid}) ended{at_step} without an outcome"
     if run.reruns:
@@ -66,6 +69,17 @@ def _settle(config: Config, journal: Journal, run: Run) -> Outcome | None:
     journal.finish(run.id, outcome, steps_from=("started",))
     Inbox(config.state_dir).drop(run.id)
     return outcome
+
+
+def _resume_rollback(config: Config, journal: Journal, run: Run) -> list[str]:
+    """Of a chain that a crash stopped while its files were put back: put the rest of them back, and tell so."""
+    outer, _, phase = run.step.rpartition(".")
+    if phase != PUTTING_BACK:
+        return []
+    undone = Undo(config.state_dir, journal, Files(config.roots)).put_back(run.id, step=outer or None, resumed=True)
+    told = [f"{path} was put back after the crash" for path in undone.restored]
+    told += [f"not put back: {problem}" for problem in undone.problems]
+    return [*told, "its rollback was cut off; what its steps did beyond files may not have been put back"]
 
 
 def _may_run_again(run: Run) -> bool:

@@ -56,6 +56,13 @@ class Runner:
         policy.check(self.config, self.origin, task_type)
         policy.check_signer(self._executors, task_type)
 
+    def require_needs(self, kind: type[BaseExecutor[Any, Any]]) -> None:
+        """Raise unless this machine has, for this user, what the executor can't work without."""
+        if kind.needs:
+            from letsbe.host.needs import require
+
+            require(kind.type, kind.needs)
+
     def run(self, request: Request) -> Outcome:
         """One request to its outcome; never raises for what happens inside."""
         clock = Stopwatch()
@@ -75,6 +82,7 @@ class Runner:
         self.allow(request.type)
         _refuse_other_version(kind, request)
         payload: Payload = payloads.decode(request.payload, kind.payload_type)
+        self.require_needs(kind)
         for secret in payloads.secrets_in(payload):
             redactor.meet(secret)
         journaled = request.task_id is not None or (kind.changes and not request.check)

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from letsbe.agent.runner import Runner
     from letsbe.agent.undo import Snapshots
 
+#: The last part of a run's step, in the journal, while what its steps did is put back; no step can have that name.
+PUTTING_BACK = "(putting back)"
+
 #: At most this often is progress written to the journal, in seconds: each write is an fsync.
 _PROGRESS_EVERY_S = 1.0
 
@@ -50,6 +53,7 @@ class RunSteps:
         self._snapshots = snapshots
         self._run_id = run_id
         self._step = ""
+        self._phase = ""
         #: The machine with the deadline of each step that is under way, the innermost last.
         self._hosts: list[Host] = []
         self._written = 0.0
@@ -62,6 +66,7 @@ class RunSteps:
         kind = executor_class(task_type)
         self._runner.allow(task_type)
         decoded: Payload = payloads.decode_partly(payload, kind.payload_type, deferred, f"$.steps.{step_id}")
+        self._runner.require_needs(kind)
         for secret in payloads.secrets_in(decoded):
             self._redactor.meet(secret)
         context = msgspec.structs.replace(self.context, host=self._host)
@@ -76,15 +81,20 @@ class RunSteps:
         return msgspec.to_builtins(outcome)
 
     @contextmanager
-    def respite(self, seconds: float) -> Iterator[None]:
-        """Another deadline and no alarm, for putting back what was done."""
+    def putting_back(self, seconds: float, *, resumable: bool) -> Iterator[None]:
+        """Another deadline and no alarm, for putting back what was done; the journal knows of it first."""
         host = self._host
         kept, host.deadline = host.deadline, Deadline(seconds)
+        before = self._phase
+        if resumable:
+            self._phase = PUTTING_BACK
+            with suppress(LetsbeError):  # the files have to come back on a full disk as well
+                self._note("", None, "")
         try:
             with no_alarm():
                 yield
         finally:
-            host.deadline = kept
+            host.deadline, self._phase = kept, before
 
     def lock(self, names: set[str]) -> None:
         """Take locks that were not known at the start; ``busy`` at once when one is held. Freed at the run's end."""
@@ -152,10 +162,15 @@ class RunSteps:
         inside = f"{self._step}.{step}".strip(".")
         message = self._redactor.text(message)
         self._runner.show_progress(inside, percent, message)
-        if self._journal is not None and time.monotonic() - self._written >= _PROGRESS_EVERY_S:
+        if time.monotonic() - self._written >= _PROGRESS_EVERY_S:
             with suppress(LetsbeError):  # not worth the run that it is about
-                self._journal.progress(self._run_id, inside, percent, message)
+                self._note(step, percent, message)
             self._written = time.monotonic()
+
+    def _note(self, step: str, percent: int | None, message: str) -> None:
+        if self._journal is not None:
+            inside = ".".join(filter(None, (self._step, self._phase or step)))
+            self._journal.progress(self._run_id, inside, percent, message)
 
     def _enter(self, step: str, *, written: bool = False) -> None:
         """A step begins: the journal knows before its first effect."""

@@ -20,6 +20,8 @@ from letsbe.host.files import FileContent, Files, PendingChange
 
 KEPT_BYTES = 512 * 1024 * 1024
 KEPT_S = 30 * 86_400
+#: Entries of a directory that are looked through for what a crash left.
+_MOST_ENTRIES = 10_000
 
 
 class Snapshots:
@@ -91,11 +93,13 @@ class Undo:
         wanted: Callable[[str], bool] | None = None,
         force: bool = False,
         mark: bool = True,
+        resumed: bool = False,
     ) -> Undone:
         """Restore the files of a run (or of one COMPOSITE step, or those that are ``wanted``) in reverse order.
 
         A file that somebody changed since is left alone and named as a problem, unless ``force``. ``mark`` False
-        leaves the journal as it is: for check mode.
+        leaves the journal as it is: for check mode. ``resumed``: a crash cut an earlier putting back off, which may
+        have left a temporary file, or, where it was written in place, a file that is neither old nor new.
         """
         undone = Undone()
         for change in reversed(self._journal.changes(run_id)):
@@ -104,7 +108,9 @@ class Undo:
             if wanted is not None and not wanted(change.path):
                 continue
             try:
-                restored = self._put_back(change, force)
+                if resumed:
+                    self._sweep(change.path)
+                restored = self._put_back(change, force or (resumed and change.temporary is None))
             except (LetsbeError, OSError) as error:
                 undone.problems.append(str(error))
                 continue
@@ -132,6 +138,13 @@ class Undo:
         """Whether a file holds something else than before the run first changed it; looks only."""
         first = {change.path: change for change in reversed(self._journal.changes(run_id)) if not change.undone}
         return any(self._current(path) != change.before_sha256 for path, change in first.items())
+
+    def _sweep(self, path: str) -> None:
+        directory, name = os.path.split(path)
+        for entry in self._files.list(directory, 1, _MOST_ENTRIES):
+            if entry.path.startswith(f".{name}."):
+                with suppress(LetsbeError):  # no temporary file of ours
+                    self._files.remove_temporary(os.path.join(directory, entry.path))
 
     def _put_back(self, change: ChangeRow, force: bool) -> bool:
         current = self._current(change.path)

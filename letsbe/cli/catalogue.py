@@ -22,6 +22,7 @@ def executors(output: str) -> int:
             "rerun_safe": kind.rerun_safe,
             "schema_version": kind.schema_version,
             "needs": list(kind.needs),
+            "better_with": list(kind.better_with),
         }
         for kind in kinds
     ]

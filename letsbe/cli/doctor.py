@@ -53,7 +53,8 @@ def _draw(findings: list[Finding]) -> None:
     screen = console()
     screen.print(table)
     counts = {status: sum(finding.status == status for finding in findings) for status in _MARKS}
-    screen.print(f"\n{counts['ok']} ok, {counts['warn']} warnings, {counts['fail']} failed")
+    warnings = f"{counts['warn']} warning{'' if counts['warn'] == 1 else 's'}"
+    screen.print(f"\n{counts['ok']} ok, {warnings}, {counts['fail']} failed")
 
 
 doctor.params.extend([output_option(), config_option()])

@@ -44,7 +44,7 @@ def _draw(condition: Condition) -> None:
         "orchestrator": _orchestrator(condition),
         "last poll": _exchange(condition.exchange),
         **({"hold": _hold(condition.hold)} if condition.hold else {}),
-        "clock": _clock(condition.clock_skew_s),
+        **({"clock": _clock(condition)} if condition.exchange.answered_at or condition.clock_skew_s else {}),
         "outbox": f"{condition.outbox} to deliver" if condition.outbox else "empty",
         "trusted keys": "; ".join(map(_key, condition.trusted_keys)) or "none",
         **({"key set": f"version {condition.key_set_version}"} if condition.key_set_version else {}),
@@ -93,12 +93,12 @@ def _exchange(exchange: Exchange) -> str:
 
 
 def _hold(held: Holding) -> str:
-    by = held.by.sudo_user or held.by.ssh_connection or f"uid {held.by.uid}"
     goes_on = f"; allowed: {', '.join(held.allow)}" if held.allow else ""
-    return f"{held.reason}, since {held.since} until {held.until}, by {by}{goes_on}"
+    return f"{held.reason}, since {held.since} until {held.until}, by {held.by.name}{goes_on}"
 
 
-def _clock(skew_s: int | None) -> str:
+def _clock(condition: Condition) -> str:
+    skew_s = condition.clock_skew_s
     if skew_s is None:
         return "agrees with the orchestrator's"
     return f"{abs(skew_s)} s {'behind' if skew_s > 0 else 'ahead of'} the orchestrator's"

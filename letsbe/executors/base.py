@@ -94,8 +94,11 @@ class Steps(Protocol):
     def as_json(self, outcome: Outcome) -> Any:
         """An outcome as JSON values."""
 
-    def respite(self, seconds: float) -> AbstractContextManager[None]:
-        """More time, for putting back what was done when the deadline may be over."""
+    def putting_back(self, seconds: float, *, resumable: bool) -> AbstractContextManager[None]:
+        """More time, for putting back what was done when the deadline may be over.
+
+        ``resumable``: all of it is done by :meth:`undo`, so that the agent can go on with the files after a crash.
+        """
 
     def run(self, step: Step, *, timeout_s: float | None = None) -> Outcome:
         """Run a prepared step; never raises for what happens inside it."""
@@ -131,8 +134,11 @@ class BaseExecutor(Generic[P, D]):
     rerun_safe: ClassVar[bool] = False
     #: Rises when the payload or data change incompatibly.
     schema_version: ClassVar[int] = 1
-    #: What it can't work without, for ``doctor`` and ``ECHO --probe``: program names, ``root``, ``docker``.
+    #: What it can't work without: program names, ``root``, ``docker`` (this user may ask the engine), ``compose`` (the
+    #: plugin). Looked for before a run takes locks, by ``doctor``, and by ``ECHO --probe``; see letsbe/host/needs.py.
     needs: ClassVar[tuple[str, ...]] = ()
+    #: What it does less without; its outcome says so then.
+    better_with: ClassVar[tuple[str, ...]] = ()
     #: Why a second identical run may say ``changed: true`` again; empty: it may not.
     not_idempotent: ClassVar[str] = ""
     #: The field of the payload that asks to be shown what comes while the run goes on; by hand only.

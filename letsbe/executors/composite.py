@@ -110,7 +110,7 @@ class Composite(BaseExecutor[Payload, Data]):
         error = chain.run(payload.steps)
         data = Data(steps=chain.reports, failed_step=chain.failed_step)
         if error is not None and payload.rollback_on_error:
-            with self.context.steps.respite(ROLLBACK_S):
+            with self.context.steps.putting_back(ROLLBACK_S, resumable=not payload.rollback):
                 self._roll_back(payload, chain, data)
         changed = any(report.outcome is not None and report.outcome.changed for report in data.steps)
         return ExecutionResult(

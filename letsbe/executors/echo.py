@@ -37,6 +37,8 @@ class Ability(Struct, kw_only=True):
     type: Annotated[str, Meta(description="Task type.")]
     works: Annotated[bool, Meta(description="All that it needs is there.")]
     missing: Annotated[list[str], Meta(description="What it needs and is not there.")] = []
+    limited: Annotated[list[str], Meta(description="What is not there, and without which it does less.")] = []
+    reasons: Annotated[list[str], Meta(description="Why each of these is missing, and what to do.")] = []
 
 
 class Data(base.Data):
@@ -66,7 +68,7 @@ class Echo(BaseExecutor[Payload, Data]):
             data.programs = self._programs()
             found = {root: machine.free_bytes(root) for root in self.host.files.roots}
             data.free_bytes = {root: free for root, free in found.items() if free is not None}
-            data.abilities = abilities(data.programs)
+            data.abilities = abilities()
         return ExecutionResult(data=data)
 
     def _programs(self) -> list[Program]:
@@ -100,13 +102,21 @@ class Echo(BaseExecutor[Payload, Data]):
         return Program(name=name, version=version, problem=f"older than {OLDEST_COMPOSE}" if old else "")
 
 
-def abilities(programs: list[Program]) -> list[Ability]:
+def abilities() -> list[Ability]:
     """What each task type needs, against what is there."""
-    there = {program.name for program in programs if program.version is not None and not program.problem}
-    if machine.is_root():
-        there.add("root")
+    from letsbe.host.needs import missing
+
     found = []
     for name in EXECUTOR_REGISTRY:
-        missing = [need for need in executor_class(name).needs if need not in there]
-        found.append(Ability(type=name, works=not missing, missing=missing))
+        kind = executor_class(name)
+        lacking, less = missing(kind.needs), missing(kind.better_with)
+        found.append(
+            Ability(
+                type=name,
+                works=not lacking,
+                missing=[one.need for one in lacking],
+                limited=[one.need for one in less],
+                reasons=[f"{one.error.message}. {one.error.hint}" for one in (*lacking, *less)],
+            )
+        )
     return found

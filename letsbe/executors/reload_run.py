@@ -50,7 +50,7 @@ class ReloadRun:
         except (LetsbeError, DeadlineReached, KeyboardInterrupt, Terminated) as stop:
             self.error = _as_error(stop, self._context.host.deadline)
             self.changed = self._up_began  # until it is known better
-            with self._context.steps.respite(self._payload.wait_timeout_s + BACK_S):
+            with self._context.steps.putting_back(self._payload.wait_timeout_s + BACK_S, resumable=False):
                 self._go_back_from(self.error)
 
     def _go_back_from(self, error: LetsbeError) -> None:

@@ -100,7 +100,7 @@ class ServiceDiscover(BaseExecutor[Payload, Data]):
     type = "SERVICE_DISCOVER"
     changes = False
     rerun_safe = True
-    needs = ("docker",)
+    better_with = ("docker",)
     example = {"include": ["listeners"]}
 
     def execute(self, payload: Payload) -> ExecutionResult[Data]:

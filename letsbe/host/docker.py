@@ -49,7 +49,7 @@ class Engine:
     """
 
     def __init__(self, address: str | None = None, *, answer_s: float = ANSWER_S) -> None:
-        self.address = address or os.environ.get("DOCKER_HOST") or DEFAULT_ADDRESS
+        self.address = address or engine_address()
         self._answer_s = answer_s
         self._connected: APIClient | None = None
 
@@ -213,13 +213,21 @@ class Engine:
                 f"the Docker engine at {self.address} gave no answer within {self._answer_s:g} s",
                 hint="It hangs or is overloaded: look in `journalctl -u docker`, then restart it.",
             )
-        if any(isinstance(cause, PermissionError) for cause in causes):
-            return LetsbeError(
-                "docker_unavailable", f"no permission to ask the Docker engine at {self.address}", hint=_GROUP
-            )
-        system = next((cause for cause in causes if isinstance(cause, OSError) and cause.strerror), None)
-        reason = system.strerror if system is not None else str(error)[:200]
-        return LetsbeError("docker_unavailable", f"no Docker engine answers at {self.address}: {reason}", hint=_START)
+        return not_answering(self.address, *causes)
+
+
+def engine_address() -> str:
+    """Where the engine is, as for the compose program."""
+    return os.environ.get("DOCKER_HOST") or DEFAULT_ADDRESS
+
+
+def not_answering(address: str, *causes: BaseException) -> LetsbeError:
+    """``docker_unavailable``, from what happened on the way to the engine, the outermost first."""
+    if any(isinstance(cause, PermissionError) for cause in causes):
+        return LetsbeError("docker_unavailable", f"no permission to ask the Docker engine at {address}", hint=_GROUP)
+    system = next((cause for cause in causes if isinstance(cause, OSError) and cause.strerror), None)
+    reason = system.strerror if system is not None else str(causes[0])[:200]
+    return LetsbeError("docker_unavailable", f"no Docker engine answers at {address}: {reason}", hint=_START)
 
 
 def _refused(status: int, content: bytes) -> LetsbeError:

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, exists, insert, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Double,
+    Integer,
+    and_,
+    bindparam,
+    case,
+    exists,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from letsbe.errors import LetsbeError
 from letsbe.orchestrator import auth
@@ -14,6 +29,18 @@ from letsbe.orchestrator.tasks import NOT_ENDED
 from letsbe.protocol import PollRequest, RegisterRequest
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+# Made once: to put a statement together takes longer than to have it executed.
+_HAS_TASKS = exists().where(tasks.c.state.in_(NOT_ENDED), tasks.c.agent_id == bindparam("agent"))
+_HAS_NEWER_KEYS = exists().where(key_sets.c.version > bindparam("known_keys", type_=Integer))
+_HEARTBEAT = update(agents).where(agents.c.agent_id == bindparam("agent")).returning(or_(_HAS_TASKS, _HAS_NEWER_KEYS))
+# When the head of the agent's audit chain can't have grown from the one before, that is kept.
+_SEQ = bindparam("head_seq", type_=BigInteger)
+_IS_OTHER = and_(agents.c.journal_seq == _SEQ, agents.c.journal_hash != bindparam("head_hash"))
+_IS_BEHIND = or_(agents.c.journal_seq > _SEQ, _IS_OTHER)
+_HEARTBEAT_WITH_JOURNAL = _HEARTBEAT.values(
+    journal_rewritten_at=case((_IS_BEHIND, bindparam("now", type_=Double)), else_=agents.c.journal_rewritten_at)
+)
 
 
 def register(connection: Connection, request: RegisterRequest, now: float) -> str:
@@ -53,24 +80,22 @@ def heartbeat(connection: Connection, agent_id: str, request: PollRequest, now: 
 
     One statement, because it is all that most polls come to.
     """
-    is_awaited: ColumnElement[bool] = exists().where(tasks.c.state.in_(NOT_ENDED), tasks.c.agent_id == agent_id)
-    if request.key_set_version is not None:
-        is_awaited = or_(is_awaited, exists().where(key_sets.c.version > request.key_set_version))
-    found = connection.scalar(
-        update(agents)
-        .where(agents.c.agent_id == agent_id)
-        .values(
-            last_seen_at=now,
-            version=_plain(request.version),
-            capabilities_digest=_plain(request.capabilities_digest),
-            inventory_digest=_plain(request.inventory_digest),
-            outbox_depth=request.outbox_depth,
-            key_set_version=request.key_set_version,
-            hold=None if request.hold is None else msgspec.to_builtins(request.hold),
-        )
-        .returning(is_awaited)
-    )
-    return bool(found)
+    values: dict[str, Any] = {
+        "agent": agent_id,
+        "last_seen_at": now,
+        "version": _plain(request.version),
+        "capabilities_digest": _plain(request.capabilities_digest),
+        "inventory_digest": _plain(request.inventory_digest),
+        "outbox_depth": request.outbox_depth,
+        "key_set_version": request.key_set_version,
+        "known_keys": request.key_set_version,  # nothing is newer than null
+        "hold": None if request.hold is None else msgspec.to_builtins(request.hold),
+    }
+    if request.journal is None:
+        return bool(connection.scalar(_HEARTBEAT, values))
+    values |= {"journal_seq": request.journal.seq, "journal_hash": request.journal.hash}
+    values |= {"head_seq": request.journal.seq, "head_hash": request.journal.hash, "now": now}
+    return bool(connection.scalar(_HEARTBEAT_WITH_JOURNAL, values))
 
 
 def resolve(connection: Connection, agent: str) -> str:
@@ -88,10 +113,35 @@ def resolve(connection: Connection, agent: str) -> str:
     return agent_id
 
 
-def schema_version(connection: Connection, agent_id: str, task_type: str) -> int | None:
-    """The version of ``task_type`` that the agent said it knows; None when it did not name that type."""
-    executors: dict[str, int] = connection.scalar(select(agents.c.executors).where(agents.c.agent_id == agent_id)) or {}
-    return executors.get(task_type)
+def labelled(connection: Connection, labels: dict[str, str]) -> list[str]:
+    """The ids of the agents that have all of ``labels``, by host name; all agents without any.
+
+    Raises ``agent_unknown`` when there are none.
+    """
+    rows = connection.execute(select(agents.c.agent_id, agents.c.labels).order_by(agents.c.hostname, agents.c.agent_id))
+    found = [row.agent_id for row in rows if has_labels(row.labels, labels)]
+    if not found:
+        wanted = "".join(f" {key}={value}" for key, value in labels.items())
+        raise LetsbeError(
+            "agent_unknown",
+            f"no agent is labelled{wanted}" if labels else "there are no agents",
+            hint="`letsbe-orchestrator agents` lists them, with their labels.",
+        )
+    return found
+
+
+def has_labels(found: dict[str, str], wanted: dict[str, str]) -> bool:
+    """Whether every wanted label is there, with the wanted value."""
+    return wanted.items() <= found.items()
+
+
+def schema_versions(connection: Connection, task_type: str, agent_ids: Sequence[str]) -> dict[str, int]:
+    """The version of ``task_type`` that each of the agents said it knows; without those that did not name that type."""
+    query = select(agents.c.agent_id, agents.c.executors)
+    if len(agent_ids) == 1:  # of many, most of the table is read anyway
+        query = query.where(agents.c.agent_id == agent_ids[0])
+    executors: dict[str, dict[str, int]] = {row.agent_id: row.executors for row in connection.execute(query)}
+    return {agent: executors[agent][task_type] for agent in agent_ids if task_type in executors[agent]}
 
 
 def _plain(text: str) -> str:

@@ -11,7 +11,7 @@ import hmac
 import secrets
 
 from msgspec import Struct
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from letsbe.errors import LetsbeError
 from letsbe.orchestrator.store import Store
@@ -20,6 +20,9 @@ from letsbe.protocol import instant
 
 #: Unconfirmed tokens kept per agent, so that repeated registrations can't fill the table.
 _MOST_UNCONFIRMED = 5
+
+# Made once, as every request begins with it.
+_TOKEN = select(agent_tokens).where(agent_tokens.c.token_hash == bindparam("digest"))
 
 
 def token_hash(token: str) -> str:
@@ -99,7 +102,7 @@ def authenticate(store: Store, authorization: str, path_agent: str | None, now: 
         raise LetsbeError("unauthenticated", "no bearer token came with the request")
     digest = token_hash(token.strip())
     with store.read() as connection:
-        row = connection.execute(select(agent_tokens).where(agent_tokens.c.token_hash == digest)).one_or_none()
+        row = connection.execute(_TOKEN, {"digest": digest}).one_or_none()
         if row is None or not hmac.compare_digest(row.token_hash, digest):
             if path_agent is not None and not _is_known(connection, path_agent):
                 raise LetsbeError("agent_unknown", f"agent {path_agent} is not registered here")

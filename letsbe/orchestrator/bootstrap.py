@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from letsbe.errors import LetsbeError
 from letsbe.orchestrator import certificates, files, signing
-from letsbe.orchestrator.engines import make_engine
+from letsbe.orchestrator.engines import make_engines
 from letsbe.orchestrator.home import Home, open_home, settings_file
 from letsbe.orchestrator.migrations import Migration, migrate
 from letsbe.orchestrator.store import Store
@@ -41,7 +41,7 @@ def initialise(
     """
     path = os.path.abspath(path)
     if database is not None:
-        make_engine(database)  # refuses what is no URL before it is written down
+        make_engines(database)  # refuses what is no URL before it is written down
     _make_directory(path)
     made: list[str] = []
     if files.write_new(settings_file(path), _settings_text(host, port, database).encode()):

@@ -9,9 +9,10 @@ import click
 
 from letsbe import __version__
 from letsbe.errors import EXIT_INTERRUPTED, EXIT_USAGE, LetsbeError
-from letsbe.orchestrator.cli_agents import agents, enrol
+from letsbe.orchestrator.cli_admin import admin
+from letsbe.orchestrator.cli_agents import agents, changes, enrol
 from letsbe.orchestrator.cli_keys import keys
-from letsbe.orchestrator.cli_server import init, migrate, openapi, serve
+from letsbe.orchestrator.cli_server import init, migrate, openapi, prune, serve
 from letsbe.orchestrator.cli_submit import sign, submit
 from letsbe.orchestrator.cli_tasks import cancel, show, tasks
 
@@ -25,7 +26,24 @@ def orchestrator() -> None:
     """
 
 
-for command in (init, migrate, serve, openapi, enrol, agents, keys, sign, submit, tasks, show, cancel):
+COMMANDS = (
+    init,
+    migrate,
+    serve,
+    prune,
+    openapi,
+    admin,
+    enrol,
+    agents,
+    changes,
+    keys,
+    sign,
+    submit,
+    tasks,
+    show,
+    cancel,
+)
+for command in COMMANDS:
     orchestrator.add_command(command)
 
 

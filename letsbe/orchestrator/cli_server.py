@@ -1,8 +1,9 @@
-"""``init``, ``migrate``, ``serve`` and ``openapi``."""
+"""``init``, ``migrate``, ``serve``, ``prune`` and ``openapi``."""
 
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -67,7 +68,7 @@ def migrate(home: str) -> None:
 @click.option("--plain-http", is_flag=True, help="Without TLS; on loopback only.")
 @click.option("--url-file", metavar="FILE", help="Write the URL into FILE once connections are taken.")
 def serve(home: str, host: str | None, port: int | None, plain_http: bool, url_file: str | None) -> None:
-    """Serve the API to agents until SIGTERM."""
+    """Serve the API to agents, and the pages to administrators, until SIGTERM."""
     from letsbe.orchestrator import files, server
     from letsbe.orchestrator.home import open_home
 
@@ -85,6 +86,31 @@ def serve(home: str, host: str | None, port: int | None, plain_http: bool, url_f
         plain_http=plain_http,
         ready=ready,
     )
+
+
+@click.command()
+@home_option
+@click.option("--older-than", metavar="SPAN", help="What ended so long ago: 30d, 12w. [default: as configured, 90d]")
+@click.option("--check", is_flag=True, help="Count what would be removed, and remove nothing.")
+def prune(home: str, older_than: str | None, check: bool) -> None:
+    """Remove tasks and outcomes, and used and expired enrolment tokens, that are older than the configured span.
+
+    What has not ended stays. `serve` does the same once an hour.
+    """
+    from letsbe.orchestrator import retention
+    from letsbe.orchestrator.home import open_home
+    from letsbe.orchestrator.times import parse_span
+
+    opened = open_home(home)
+    store = opened.store()
+    before = time.time() - (opened.settings.retention_days * 86_400 if older_than is None else parse_span(older_than))
+    if check:
+        with store.read() as connection:
+            pruned = retention.prunable(connection, before)
+    else:
+        pruned = retention.prune(store, before)
+    verb = "would remove" if check else "removed"
+    click.echo(f"{verb} {pruned.tasks} tasks and {pruned.enrolments} enrolment tokens")
 
 
 def _tell(migration: Migration) -> None:

@@ -16,36 +16,39 @@ _STATES = ("waiting", "offered", "claimed", "lapsed", "finished", "cancelled", "
 @click.option("--agent", metavar="ID|HOSTNAME", help="Only this agent's.")
 @click.option("--state", type=click.Choice(_STATES), help="Only those in this state.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many.")
+@click.option("--watch", is_flag=True, help="Go on showing them as they change, until Ctrl-C.")
+@click.option("--until-ended", is_flag=True, help="With --watch: end when all that are shown have ended.")
 @home_option
 @output_option
-def tasks(agent: str | None, state: str | None, limit: int, home: str, output: str) -> None:
-    """List tasks, the newest first."""
-    from letsbe.orchestrator import agents, views
+def tasks(
+    agent: str | None, state: str | None, limit: int, watch: bool, until_ended: bool, home: str, output: str
+) -> None:
+    """List tasks, the newest first.
+
+    With --watch the list is drawn anew on a terminal; piped, each task is printed as it is now, and again on one line
+    (of JSON, unless --output text) whenever it changes.
+    """
+    from letsbe.orchestrator import agents, views, watching
     from letsbe.orchestrator.home import open_home
     from letsbe.orchestrator.tasks import sweep
 
-    with open_home(home).store().write() as connection:
-        sweep(connection, time.time())
+    if until_ended and not watch:
+        raise click.UsageError("--until-ended goes with --watch")
+    store = open_home(home).store()
+    with store.read() as connection:
         agent_id = None if agent is None else agents.resolve(connection, agent)
-        found = views.list_tasks(connection, agent_id=agent_id, state=state, most=limit)
+
+    def fetch() -> list[views.TaskView]:
+        with store.write() as connection:
+            sweep(connection, time.time())
+            return views.list_tasks(connection, agent_id=agent_id, state=state, most=limit)
+
+    if watch:
+        return watching.watch(fetch, output, until_ended=until_ended)
+    found = fetch()
     if not is_text(output):
         return write_json(found)
-    return draw_table(
-        ("task", "type", "host", "state", "outcome", "created", "by"),
-        (
-            (
-                task.task_id,
-                f"{task.type} (check)" if task.check else task.type,
-                task.hostname,
-                f"{task.state}, to cancel" if task.cancel_requested_at and not task.finished_at else task.state,
-                task.status,
-                task.created_at,
-                task.requested_by,
-            )
-            for task in found
-        ),
-        empty="No tasks.",
-    )
+    return draw_table(watching.COLUMNS, map(watching.cells, found), empty="No tasks.")
 
 
 @click.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import select
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
 from sqlalchemy.engine import make_url
@@ -22,18 +22,29 @@ _LOCK_TIMEOUT_MS = 5_000
 _SILENCE_MS = 10_000
 _STATEMENT_TIMEOUT_MS = 60_000
 
-#: Connections of one process; a `serve` works on fewer requests at once.
-POOL_SIZE = 20
+#: Connections that one process keeps for transactions of its own, and as many for single statements.
+POOL_SIZE = 12
 
 
-def make_engine(url: str) -> Engine:
-    """The engine for an SQLAlchemy URL; connects on first use. Raises ``invalid_config``."""
+class Engines(NamedTuple):
+    """Where to get connections from. ``single``: each statement is a transaction, without begin and commit around it.
+
+    They are apart because a connection costs as much to be switched over as a statement does.
+    """
+
+    transactions: Engine
+    single: Engine | None
+
+
+def make_engines(url: str) -> Engines:
+    """The engines for an SQLAlchemy URL; they connect on first use. Raises ``invalid_config``."""
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":
-            return _sqlite(parsed)
+            return Engines(_sqlite(parsed), None)
         if parsed.drivername == "postgresql+psycopg":
-            return _postgresql(parsed)
+            single = _postgresql(parsed, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True)
+            return Engines(_postgresql(parsed), single)
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise _unusable(str(error)) from error
     raise _unusable(f"{parsed.drivername} is neither sqlite nor postgresql+psycopg")
@@ -72,7 +83,7 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _postgresql(url: URL) -> Engine:
+def _postgresql(url: URL, **options: Any) -> Engine:
     # What the URL says itself wins. A server that lost its power says nothing: none of this may wait for it for ever.
     ours = {
         "application_name": "letsbe-orchestrator",
@@ -84,7 +95,7 @@ def _postgresql(url: URL) -> Engine:
         "options": f"-c lock_timeout={_LOCK_TIMEOUT_MS} -c statement_timeout={_STATEMENT_TIMEOUT_MS}"
         f" -c idle_in_transaction_session_timeout={_STATEMENT_TIMEOUT_MS}",
     }
-    engine = create_engine(url.set(query={**ours, **url.query}), pool_size=POOL_SIZE, max_overflow=0)
+    engine = create_engine(url.set(query={**ours, **url.query}), pool_size=POOL_SIZE, max_overflow=0, **options)
     event.listen(engine, "checkout", _refuse_closed)
     return engine
 

@@ -67,6 +67,11 @@ class Home(Struct, frozen=True):
         return os.path.join(self.path, "signing.pub")
 
     @property
+    def admin(self) -> str:
+        """The password hash of the pages' administrator; absent while there is none."""
+        return os.path.join(self.path, "admin.json")
+
+    @property
     def database_url(self) -> str:
         """The SQLAlchemy URL of the database."""
         return self.settings.database or f"sqlite:///{os.path.join(self.path, 'orchestrator.db')}"

@@ -7,9 +7,26 @@ transaction, on PostgreSQL and SQLite alike: after a crash the database is of th
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Column, Connection, Double, Integer, MetaData, String, Table, Text, insert, text, update
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Connection,
+    Double,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    insert,
+    text,
+    update,
+)
+from sqlalchemy.types import TypeEngine
 
 from letsbe.orchestrator.store import Store, version_in
 from letsbe.orchestrator.tables import NAMING, SCHEMA_VERSION, metadata, schema_info
@@ -72,5 +89,46 @@ def _to_3(connection: Connection) -> None:
     ).create(connection)
 
 
+def _to_4(connection: Connection) -> None:
+    """What was run by hand on hosts, and the heads of their journals."""
+    columns: dict[str, TypeEngine[Any]] = {
+        "journal_seq": BigInteger(),
+        "journal_hash": String(64),
+        "journal_rewritten_at": Double(),
+    }
+    for name, kind in columns.items():
+        spelled = kind.compile(dialect=connection.dialect)
+        connection.execute(text(f"ALTER TABLE agents ADD COLUMN {name} {spelled}"))
+    there = MetaData(naming_convention=NAMING)
+    Table("agents", there, Column("agent_id", String(36), primary_key=True))
+    Table(
+        "host_runs",
+        there,
+        Column("agent_id", ForeignKey("agents.agent_id", ondelete="CASCADE"), primary_key=True),
+        Column("run_id", String(36), primary_key=True),
+        Column("told_at", Double, nullable=False, index=True),
+        Column("told", JSON, nullable=False),
+    ).create(connection)
+
+
+def _to_5(connection: Connection) -> None:
+    """The pages: sessions, and attempts to log in."""
+    later = MetaData(naming_convention=NAMING)
+    Table(
+        "page_sessions",
+        later,
+        Column("token_hash", String(64), primary_key=True),
+        Column("expires_at", Double, nullable=False),
+    )
+    Table(
+        "login_attempts",
+        later,
+        Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+        Column("at", Double, nullable=False, index=True),
+        Column("address", String(64), nullable=False),
+    )
+    later.create_all(connection)
+
+
 #: The first leads from version 1 to 2.
-STEPS: tuple[Callable[[Connection], None], ...] = (_to_2, _to_3)
+STEPS: tuple[Callable[[Connection], None], ...] = (_to_2, _to_3, _to_4, _to_5)

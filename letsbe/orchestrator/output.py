@@ -43,6 +43,11 @@ def write_json(document: Any) -> None:
 
 def draw_table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, empty: str) -> None:
     """Print a table; ``empty`` is said instead when there are no rows."""
+    _print(table(columns, rows, empty=empty))
+
+
+def table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, empty: str) -> RenderableType:
+    """A table of plain text, for a terminal; ``empty`` when there are no rows."""
     from rich.table import Table
     from rich.text import Text
 
@@ -51,7 +56,7 @@ def draw_table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, empt
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(Text(plain(cell), style=_COLOURS.get(str(cell), "")) for cell in row))
-    _print(table if table.row_count else Text(empty))
+    return table if table.row_count else Text(empty)
 
 
 def draw_fields(fields: dict[str, Any]) -> None:

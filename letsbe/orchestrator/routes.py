@@ -18,7 +18,7 @@ from litestar.params import Parameter, RawBody
 from msgspec import Struct
 
 from letsbe.errors import LetsbeError
-from letsbe.orchestrator import agents, key_sets, tasks
+from letsbe.orchestrator import agents, host_runs, key_sets, tasks
 from letsbe.orchestrator.auth import authenticate
 from letsbe.orchestrator.home import Settings
 from letsbe.orchestrator.problems import documented, log, result_too_large
@@ -112,9 +112,10 @@ def poll(agent_id: PathId, body: RawBody, service: NamedDependency[Service]) -> 
     )
     with service.store.write_once() as connection:
         is_awaited = agents.heartbeat(connection, agent_id, data, now)
-    if not is_awaited:
+    if not is_awaited and not data.host_runs:
         return answer
     with service.store.write() as connection:
+        host_runs.keep(connection, agent_id, data.host_runs, now)
         tasks.renew(connection, agent_id, data.running, now, settings.lease_s)
         tasks.sweep(connection, now, agent_id)
         cancel = tasks.cancellations(connection, agent_id)

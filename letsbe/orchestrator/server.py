@@ -1,4 +1,4 @@
-"""``serve``: the API behind TLS, until SIGTERM or SIGINT."""
+"""``serve``: the API and the pages behind TLS, until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ import ipaddress
 import logging
 import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import uvicorn
 
 from letsbe.errors import LetsbeError
-from letsbe.orchestrator import certificates, files
+from letsbe.orchestrator import certificates, files, retention
 from letsbe.orchestrator.app import create_app
 from letsbe.orchestrator.home import Home
 from letsbe.orchestrator.problems import log
 from letsbe.orchestrator.routes import Service
+from letsbe.orchestrator.store import Store
 
 #: How long requests that are under way may take to end after SIGTERM, in seconds.
 GRACE_S = 10
@@ -38,7 +41,8 @@ def serve(home: Home, *, host: str, port: int, plain_http: bool, ready: Callable
         )
     if not plain_http:
         _check_certificate(home)
-    app = create_app(Service(home.settings, home.store(), home.public_key()))
+    store = home.store()
+    app = create_app(Service(home.settings, store, home.public_key()), home)
     config = uvicorn.Config(
         app,
         http="h11",
@@ -56,7 +60,8 @@ def serve(home: Home, *, host: str, port: int, plain_http: bool, ready: Callable
     # Uvicorn raises the signal that ended it once more; being told to stop is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    _Server(config, lambda: ready(_url(scheme, listener))).run(sockets=[listener])
+    with _pruning(store, home.settings.retention_days):
+        _Server(config, lambda: ready(_url(scheme, listener))).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
@@ -82,6 +87,19 @@ class _Server(uvicorn.Server):
                 connection.transport.abort()
         if self.server_state.connections:
             asyncio.get_running_loop().call_later(CLOSE_S, self._abort_idle)
+
+
+@contextmanager
+def _pruning(store: Store, days: int) -> Iterator[None]:
+    stop = threading.Event()
+    # A daemon: it ends within a batch, and may be cut off in one when that has to wait for the database.
+    thread = threading.Thread(target=retention.keep_pruned, args=(store, days, stop), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(CLOSE_S)
 
 
 def _listen(host: str, port: int) -> socket.socket:

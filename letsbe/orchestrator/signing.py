@@ -1,6 +1,7 @@
 """The Ed25519 keys that sign tasks and key sets, and the DSSE envelopes made with it.
 
-Only what submits loads the private key: ``serve`` needs the public one alone, to tell it to new agents.
+Only what submits loads the private key, the pages among it: else ``serve`` needs the public one alone, to tell it to
+new agents.
 """
 
 from __future__ import annotations

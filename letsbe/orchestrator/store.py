@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from letsbe.errors import LetsbeError
-from letsbe.orchestrator.engines import WRITES, make_engine
+from letsbe.orchestrator.engines import WRITES, make_engines
 from letsbe.orchestrator.tables import SCHEMA_VERSION, schema_info
 
 
@@ -22,10 +22,7 @@ class Store:
     """
 
     def __init__(self, url: str) -> None:
-        self.engine = make_engine(url)
-        self._is_sqlite = self.engine.dialect.name == "sqlite"
-        # PostgreSQL makes a transaction of each statement: begin and commit would be two more trips to it.
-        self._single = self.engine if self._is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self.engine, self._single = make_engines(url)
 
     def check(self) -> None:
         """Raise ``database_unreadable`` or ``database_version`` unless it holds this version's tables."""
@@ -73,8 +70,12 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Statements that only read: on SQLite they never wait for a writer, and see one state of the database."""
-        with _translated(), self._single.connect() as connection, connection.begin():
-            yield connection
+        if self._single is not None:
+            with _translated(), self._single.connect() as connection:
+                yield connection
+        else:
+            with _translated(), self.engine.begin() as connection:
+                yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -87,14 +88,14 @@ class Store:
     @contextmanager
     def write_once(self) -> Iterator[Connection]:
         """A transaction of one statement that writes; cheaper than :meth:`write` on PostgreSQL."""
-        with _translated(), self._single.connect() as connection:
-            connection = connection.execution_options(**{WRITES: True})
-            with connection.begin():
-                yield connection
+        with self.read() if self._single is not None else self.write() as connection:
+            yield connection
 
     def close(self) -> None:
         """Close every pooled connection."""
-        self.engine.dispose()
+        for engine in (self.engine, self._single):
+            if engine is not None:
+                engine.dispose()
 
 
 def version_in(connection: Connection) -> int | None:

@@ -1,4 +1,4 @@
-"""Making a signed task out of what a person asked for, and waiting for its outcome."""
+"""Making signed tasks out of what a person asked for, and queueing them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from letsbe.errors import LetsbeError
-from letsbe.orchestrator import agents, key_sets, keyring, signing, tasks, views
+from letsbe.orchestrator import agents, key_sets, keyring, signing, tasks
 from letsbe.orchestrator.home import Home
 from letsbe.orchestrator.store import Store
 from letsbe.protocol import (
@@ -21,7 +21,6 @@ from letsbe.protocol import (
     MAX_TASK_LIFETIME_S,
     TASK_PAYLOAD_TYPE,
     Envelope,
-    Outcome,
     Task,
     TrustedKey,
     epoch,
@@ -32,24 +31,34 @@ from letsbe.signatures import MalformedEnvelope, content, signers
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from sqlalchemy import Connection
 
 #: Largest payload, in bytes of JSON.
 MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
+
+#: Largest sum of the payloads of one submission to many agents: each gets a signed copy, and all are made in memory.
+MAX_SUBMITTED_BYTES = 128 * 1024 * 1024
 
 _TYPE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 
 
 class Order(Struct, frozen=True, kw_only=True):
-    """What to do, where, and when. ``agent``: id or host name. Moments are in seconds since the epoch."""
+    """What to do, where, and when. Moments are in seconds since the epoch.
+
+    ``agent``: id or host name; None for every agent that has all of ``labels``.
+    ``task_id``: one that the caller made, so that the same order sent twice is one task; None makes a new one.
+    """
 
     type: str
     payload: dict[str, Any]
-    agent: str
+    agent: str | None
     expires_at: float
+    labels: dict[str, str] = {}
     not_before: float | None = None
     timeout_s: int = 600
     check: bool = False
     requested_by: str = ""
+    task_id: str | None = None
 
 
 class Submitted(Struct, frozen=True):
@@ -60,20 +69,41 @@ class Submitted(Struct, frozen=True):
 
 
 def submit(home: Home, store: Store, order: Order) -> Submitted:
-    """Sign a task and queue it.
+    """Sign the task of an order for one agent, and queue it. Raises as :func:`submit_all` does."""
+    (submitted,) = submit_all(home, store, order)
+    return submitted
+
+
+def submit_all(home: Home, store: Store, order: Order) -> list[Submitted]:
+    """Sign a task for each agent of an order, and queue all of them or none.
 
     Raises ``agent_unknown``, ``agent_ambiguous``, ``invalid_payload``, ``payload_too_large``, ``usage``,
-    ``signing_key_unreadable``.
+    ``signing_key_unreadable``, ``database_unavailable``.
     """
     _check(order)
-    with store.write() as connection:
+    with store.read() as connection:
         trusted = key_sets.current(connection, home.public_key())
         keys = keyring.signing_keys(home, trusted.keys.values())
-        agent_id = agents.resolve(connection, order.agent)
-        version = agents.schema_version(connection, agent_id, order.type)
-        task, envelope = signed(order, agent_id, 1 if version is None else version, keys)
-        tasks.submit(connection, task, envelope)
-    return Submitted(task, known=version is not None)
+        chosen = _chosen(connection, order)
+        versions = agents.schema_versions(connection, order.type, chosen)
+    # Before the transaction: polls may have to wait for its end.
+    made = [signed(order, agent_id, versions.get(agent_id, 1), keys) for agent_id in chosen]
+    with store.write() as connection:
+        tasks.submit(connection, made)
+    return [Submitted(task, known=task.agent_id in versions) for task, _ in made]
+
+
+def _chosen(connection: Connection, order: Order) -> list[str]:
+    if order.agent is not None:
+        return [agents.resolve(connection, order.agent)]
+    chosen = agents.labelled(connection, order.labels)
+    if len(msgspec.json.encode(order.payload)) * len(chosen) > MAX_SUBMITTED_BYTES:
+        raise LetsbeError(
+            "payload_too_large",
+            f"the payload for {len(chosen)} agents comes to more than {MAX_SUBMITTED_BYTES} bytes",
+            hint="Submit it to fewer agents at a time.",
+        )
+    return chosen
 
 
 def signed(
@@ -82,7 +112,7 @@ def signed(
     """The task that an order asks for, and its envelope. Raises ``usage``."""
     _check(order)
     task = Task(
-        task_id=new_id(),
+        task_id=order.task_id or new_id(),
         agent_id=agent_id,
         type=order.type,
         schema_version=schema_version,
@@ -110,11 +140,11 @@ def submit_signed(home: Home, store: Store, envelope: Envelope, public_key: str 
             trusted = {"--public-key": TrustedKey(public_key=public_key)}
         task = _verified(envelope, trusted)
         agents.resolve(connection, task.agent_id)
-        version = agents.schema_version(connection, task.agent_id, task.type)
+        known = bool(agents.schema_versions(connection, task.type, [task.agent_id]))
         if tasks.is_known(connection, task.task_id):
             raise LetsbeError("task_known", f"task {task.task_id} was submitted before", hint="Sign it anew.")
-        tasks.submit(connection, task, envelope)
-    return Submitted(task, known=version is not None)
+        tasks.submit(connection, [(task, envelope)])
+    return Submitted(task, known=known)
 
 
 def _verified(envelope: Envelope, trusted: dict[str, TrustedKey]) -> Task:
@@ -142,29 +172,6 @@ def _decoded(document: bytes, what: str) -> Task:
         return msgspec.json.decode(document, type=Task)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise LetsbeError("invalid_envelope", f"{what}: {error}", hint="Sign it with this version.") from error
-
-
-def await_outcome(store: Store, task_id: str, seconds: float) -> Outcome:
-    """The outcome of a task, waited for. Raises ``timed_out``, ``cancelled``, ``expired_task``."""
-    deadline = time.monotonic() + seconds
-    while True:
-        with store.write() as connection:
-            tasks.sweep(connection, time.time())
-            outcome = views.outcome_of(connection, task_id)
-            state = views.show_task(connection, task_id).state
-        if outcome is not None:
-            return outcome
-        if state == tasks.State.CANCELLED:
-            raise LetsbeError("cancelled", f"task {task_id} was cancelled before the agent took it")
-        if state == tasks.State.EXPIRED:
-            raise LetsbeError("expired_task", f"task {task_id} expired before the agent took it")
-        if time.monotonic() >= deadline:
-            raise LetsbeError(
-                "timed_out",
-                f"task {task_id} is {state} after {seconds:g} s; it goes on",
-                hint=f"letsbe-orchestrator show {task_id}",
-            )
-        time.sleep(min(0.2, max(0.0, deadline - time.monotonic())))
 
 
 def read_payload(argument: str) -> dict[str, Any]:

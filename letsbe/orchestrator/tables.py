@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 #: Raised by one with every change of the tables below; ``migrations`` has a step for each.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 5
 
 NAMING = {
     "ix": "ix_%(column_0_label)s",
@@ -52,7 +52,20 @@ agents = Table(
     Column("inventory_digest", String(64), nullable=False, default=""),
     Column("outbox_depth", Integer, nullable=False, default=0),
     Column("hold", JSON(none_as_null=True)),
+    Column("journal_seq", BigInteger),  # the head of its audit chain, as it said last
+    Column("journal_hash", String(64)),
+    Column("journal_rewritten_at", Double),  # when a head came that can't follow the one before
     Column("key_set_version", Integer),  # null: its own configuration names the keys, or it has not polled
+)
+
+#: What was run on hosts by hand or over SSH, as agents told it.
+host_runs = Table(
+    "host_runs",
+    metadata,
+    Column("agent_id", ForeignKey("agents.agent_id", ondelete="CASCADE"), primary_key=True),
+    Column("run_id", String(36), primary_key=True),
+    Column("told_at", Double, nullable=False, index=True),
+    Column("told", JSON, nullable=False),
 )
 
 #: The chain of key sets, each an envelope that a key of the set before it signed.
@@ -118,6 +131,23 @@ results = Table(
     Column("task_id", ForeignKey("tasks.task_id", ondelete="CASCADE"), primary_key=True),
     Column("received_at", Double, nullable=False),
     Column("body", LargeBinary, nullable=False),  # the very bytes that the agent sent
+)
+
+#: Sessions of the pages; the rest of one is in its cookie.
+page_sessions = Table(
+    "page_sessions",
+    metadata,
+    Column("token_hash", String(64), primary_key=True),
+    Column("expires_at", Double, nullable=False),
+)
+
+#: Attempts to log in that have not succeeded, of the last minutes.
+login_attempts = Table(
+    "login_attempts",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("at", Double, nullable=False, index=True),
+    Column("address", String(64), nullable=False),
 )
 
 #: What serving processes do in turn: whoever moves ``due_at`` on does it. A chore that was never done has no row.

@@ -61,26 +61,9 @@ NOT_ENDED = (*UNCLAIMED, *HELD)
 ENDED = (State.FINISHED, State.CANCELLED, State.EXPIRED)
 
 
-def submit(connection: Connection, task: Task, envelope: Envelope) -> None:
-    """Queue a signed task."""
-    encoded = msgspec.json.encode(envelope)
-    created_at = epoch(task.created_at)
-    connection.execute(
-        insert(tasks).values(
-            task_id=task.task_id,
-            agent_id=task.agent_id,
-            type=task.type,
-            state=State.WAITING,
-            check_only=task.check,
-            created_at=created_at,
-            not_before=created_at if task.not_before is None else epoch(task.not_before),
-            expires_at=epoch(task.expires_at),
-            timeout_s=task.timeout_s,
-            requested_by=task.requested_by,
-            envelope=encoded.decode(),
-            envelope_bytes=len(encoded),
-        )
-    )
+def submit(connection: Connection, signed: Sequence[tuple[Task, Envelope]]) -> None:
+    """Queue signed tasks, at least one."""
+    connection.execute(insert(tasks), [_waiting(task, envelope) for task, envelope in signed])
 
 
 def is_known(connection: Connection, task_id: str) -> bool:
@@ -215,6 +198,25 @@ def sweep(connection: Connection, now: float, agent_id: str | None = None) -> No
         found = connection.scalars(select(tasks.c.seq).where(*mine, *which).with_for_update(skip_locked=True)).all()
         if found:
             connection.execute(update(tasks).where(tasks.c.seq.in_(found)).values(**values))
+
+
+def _waiting(task: Task, envelope: Envelope) -> dict[str, object]:
+    encoded = msgspec.json.encode(envelope)
+    created_at = epoch(task.created_at)
+    return {
+        "task_id": task.task_id,
+        "agent_id": task.agent_id,
+        "type": task.type,
+        "state": State.WAITING,
+        "check_only": task.check,
+        "created_at": created_at,
+        "not_before": created_at if task.not_before is None else epoch(task.not_before),
+        "expires_at": epoch(task.expires_at),
+        "timeout_s": task.timeout_s,
+        "requested_by": task.requested_by,
+        "envelope": encoded.decode(),
+        "envelope_bytes": len(encoded),
+    }
 
 
 def _locked(connection: Connection, agent_id: str | None, task_id: str) -> AnyRow:

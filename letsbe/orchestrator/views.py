@@ -1,17 +1,23 @@
-"""What the command line shows of agents and tasks, read from the database."""
+"""What the command line and the pages show of agents and tasks, read from the database."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, Select, func, or_, select
 
 from letsbe.errors import LetsbeError
+from letsbe.orchestrator.agents import has_labels
 from letsbe.orchestrator.signing import signed_task
 from letsbe.orchestrator.tables import agents, results, tasks
+from letsbe.orchestrator.tasks import NOT_ENDED
 from letsbe.protocol import Envelope, Outcome, instant
+
+#: Outcomes that tell whether an agent fails of late.
+RECENT = 5
 
 
 class AgentView(Struct, frozen=True, kw_only=True):
@@ -26,6 +32,9 @@ class AgentView(Struct, frozen=True, kw_only=True):
     last_seen_at: str | None
     outbox_depth: int
     hold: dict[str, Any] | None
+    journal_seq: int | None
+    journal_hash: str | None
+    journal_rewritten_at: str | None
 
 
 class TaskView(Struct, frozen=True, kw_only=True):
@@ -57,54 +66,126 @@ class TaskDetail(TaskView, frozen=True, kw_only=True):
     payload: dict[str, Any] | None
 
 
-def list_agents(connection: Connection) -> list[AgentView]:
-    """Every agent, by host name."""
-    rows = connection.execute(select(agents).order_by(agents.c.hostname, agents.c.agent_id))
-    return [
-        AgentView(
-            agent_id=row.agent_id,
-            hostname=row.hostname,
-            version=row.version,
-            labels=row.labels,
-            executors=row.executors,
-            registered_at=instant(row.registered_at),
-            last_seen_at=_instant(row.last_seen_at),
-            outbox_depth=row.outbox_depth,
-            hold=row.hold,
-        )
-        for row in rows
-    ]
+def list_agents(
+    connection: Connection, *, labels: dict[str, str] | None = None, not_seen_since: float | None = None
+) -> list[AgentView]:
+    """The agents by host name: those with all of ``labels``, and that have not polled since a moment (or never)."""
+    query = select(agents).order_by(agents.c.hostname, agents.c.agent_id)
+    if not_seen_since is not None:
+        query = query.where(or_(agents.c.last_seen_at.is_(None), agents.c.last_seen_at < not_seen_since))
+    rows = [row for row in connection.execute(query) if has_labels(row.labels, labels or {})]
+    return [_agent(row) for row in rows]
+
+
+def show_agent(connection: Connection, agent_id: str) -> AgentView:
+    """One agent. Raises ``agent_unknown``."""
+    row = connection.execute(select(agents).where(agents.c.agent_id == agent_id)).one_or_none()
+    if row is None:
+        raise LetsbeError("agent_unknown", f"no agent {agent_id}", hint="`letsbe-orchestrator agents` lists them.")
+    return _agent(row)
+
+
+def recent_failures(connection: Connection) -> dict[str, int]:
+    """How many of the newest :data:`RECENT` outcomes of each agent are no success; agents without one are left out."""
+    recent = (
+        select(tasks.c.status)
+        .where(tasks.c.agent_id == agents.c.agent_id, tasks.c.state == "finished")
+        .order_by(tasks.c.seq.desc())
+        .limit(RECENT)
+        .correlate(agents)
+        .subquery()
+    )
+    failed = select(func.count()).select_from(recent).where(recent.c.status != "succeeded").scalar_subquery()
+    rows = connection.execute(select(agents.c.agent_id, failed.label("failed"))).all()
+    return {row.agent_id: row.failed for row in rows if row.failed}
 
 
 def list_tasks(
-    connection: Connection, *, agent_id: str | None = None, state: str | None = None, most: int = 50
+    connection: Connection,
+    *,
+    agent_id: str | None = None,
+    state: str | None = None,
+    task_type: str | None = None,
+    before: str | None = None,
+    most: int = 50,
 ) -> list[TaskView]:
-    """The newest ``most`` tasks, newest first."""
+    """The newest ``most`` tasks, newest first; those submitted before the task ``before``, if it is given."""
     query = _tasks().order_by(tasks.c.seq.desc()).limit(most)
     if agent_id is not None:
         query = query.where(tasks.c.agent_id == agent_id)
     if state is not None:
         query = query.where(tasks.c.state == state)
+    if task_type is not None:
+        query = query.where(tasks.c.type == task_type)
+    if before is not None:
+        query = query.where(tasks.c.seq < select(tasks.c.seq).where(tasks.c.task_id == before).scalar_subquery())
     return [TaskView(**_fields(row)) for row in connection.execute(query)]
 
 
 def show_task(connection: Connection, task_id: str, *, with_payload: bool = False) -> TaskDetail:
     """One task whole. A payload may hold secrets, so it comes only when asked for. Raises ``task_unknown``."""
-    row = connection.execute(_tasks().where(tasks.c.task_id == task_id)).one_or_none()
-    if row is None:
+    found = show_tasks(connection, [task_id])
+    if not found:
         raise LetsbeError("task_unknown", f"no task {task_id}", hint="`letsbe-orchestrator tasks` lists them.")
-    body = connection.scalar(select(results.c.body).where(results.c.task_id == task_id))
-    payload = None
-    if with_payload:
-        envelope = connection.scalar(select(tasks.c.envelope).where(tasks.c.task_id == task_id)) or ""
-        payload = signed_task(msgspec.json.decode(envelope, type=Envelope)).payload
-    return TaskDetail(**_fields(row), outcome=None if body is None else Raw(body), payload=payload)
+    if not with_payload:
+        return found[0]
+    envelope = connection.scalar(select(tasks.c.envelope).where(tasks.c.task_id == task_id)) or ""
+    return msgspec.structs.replace(found[0], payload=signed_task(msgspec.json.decode(envelope, type=Envelope)).payload)
+
+
+def show_tasks(connection: Connection, task_ids: Sequence[str]) -> list[TaskDetail]:
+    """Those tasks, without their payloads, by host name."""
+    query = _tasks().add_columns(results.c.body).outerjoin(results, results.c.task_id == tasks.c.task_id)
+    found = []
+    for some in _slices(task_ids):
+        for row in connection.execute(query.where(tasks.c.task_id.in_(some))):
+            fields = _fields(row)
+            body = fields.pop("body")
+            found.append(TaskDetail(**fields, outcome=None if body is None else Raw(body), payload=None))
+    return sorted(found, key=lambda task: (task.hostname, task.task_id))
+
+
+def not_ended(connection: Connection, task_ids: Sequence[str]) -> list[str]:
+    """Those of the tasks that may still come to something."""
+    query = select(tasks.c.task_id).where(tasks.c.state.in_(NOT_ENDED))
+    found: list[str] = []
+    for some in _slices(task_ids):
+        found += connection.scalars(query.where(tasks.c.task_id.in_(some)))
+    return found
+
+
+def reason(task: TaskDetail) -> str:
+    """What the error in a task's outcome says; nothing without one."""
+    error = None if task.outcome is None else msgspec.json.decode(task.outcome, type=Outcome).error
+    return "" if error is None else f"{error.code}: {error.message}"
+
+
+def _slices(task_ids: Sequence[str], size: int = 1000) -> Iterator[Sequence[str]]:
+    # Statements take a limited number of values.
+    return (task_ids[start : start + size] for start in range(0, len(task_ids), size))
 
 
 def outcome_of(connection: Connection, task_id: str) -> Outcome | None:
     """The outcome of a task, None while there is none."""
     body = connection.scalar(select(results.c.body).where(results.c.task_id == task_id))
     return None if body is None else msgspec.json.decode(body, type=Outcome)
+
+
+def _agent(row: Row[*tuple[Any, ...]]) -> AgentView:
+    return AgentView(
+        agent_id=row.agent_id,
+        hostname=row.hostname,
+        version=row.version,
+        labels=row.labels,
+        executors=row.executors,
+        registered_at=instant(row.registered_at),
+        last_seen_at=_instant(row.last_seen_at),
+        outbox_depth=row.outbox_depth,
+        hold=row.hold,
+        journal_seq=row.journal_seq,
+        journal_hash=row.journal_hash,
+        journal_rewritten_at=_instant(row.journal_rewritten_at),
+    )
 
 
 def _tasks() -> Select[*tuple[Any, ...]]:

@@ -1,17 +1,15 @@
-"""Exchanges that are dropped, delayed, cut, doubled, out of order or answered by others; a dying orchestrator."""
+"""Exchanges that are dropped, delayed, cut, doubled, out of order or answered by others."""
 
 from __future__ import annotations
 
 import random
-import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.agents import Agent, program
+from tests.agents import Agent
 from tests.faults.kills import killed_poll
 from tests.faults.ledger import Ledger
 from tests.faults.proxy import FaultProxy
@@ -100,27 +98,3 @@ def test_wish_to_wait_is_heard_from_a_claim_too(proxied: Ledger, tame: FaultProx
     assert proxied.agent.cli("poll").returncode == 0
     assert tame.seen.total() == asked, "it asked before Retry-After was over"
     proxied.settle()
-
-
-def test_orchestrator_that_is_killed(ledger: Ledger, orchestrator: Orchestrator, rounds: int, seed: int) -> None:
-    chance = random.Random(seed)
-    began = time.monotonic()
-    assert ledger.agent.cli("poll", "--now").returncode == 0
-    usual_s = time.monotonic() - began
-    done = 0
-    for number in range(max(3, rounds // 3)):
-        ledger.submit_some(chance)
-        poll = subprocess.Popen([*program(), "poll", "--now"], env=ledger.agent.environment(), stderr=subprocess.PIPE)
-        time.sleep(usual_s * chance.uniform(0.4, 1.3))
-        orchestrator.stop(signal.SIGKILL)
-        _, error = poll.communicate(timeout=60)
-        assert poll.returncode in (0, 1), error.decode()
-        assert b"unexpected" not in error
-        orchestrator.start()
-        done += poll.returncode == 0
-        if number % 20 == 19:
-            ledger.settle()
-            ledger.check()
-    ledger.settle()
-    tally = ledger.check()
-    print(f"{done} polls came to their end; {dict(sorted(tally.items()))}")

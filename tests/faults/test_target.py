@@ -86,3 +86,45 @@ def test_failing_target(agent: Agent, kind: str) -> None:
     assert sorted(path.name for path in agent.root.iterdir()) == ["target.env"]
     assert agent.json(command, "-", stdin=json.dumps(payload).encode())["success"] is True
     assert NEW in target.read_text()
+
+
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
+def test_what_does_not_reach_the_disk_is_told(agent: Agent, error: str) -> None:
+    """One sync after the other fails, the state's and the target's: the outcome tells what the file holds."""
+    target = agent.root / "target.env"
+    told = set()
+    for which in range(1, 7):
+        target.write_text(OLD)
+        inject = f"inject=fsync:error={error}:when={which}"
+        done = subprocess.run(
+            [
+                "strace",
+                "-f",
+                "-qq",
+                "-o",
+                "/dev/null",
+                "-e",
+                "trace=fsync",
+                "-e",
+                inject,
+                *program(),
+                "file-write",
+                "-",
+            ],
+            input=json.dumps({"path": str(target), "content": f"NAME={which}\n"}).encode(),
+            env=agent.environment(),
+            capture_output=True,
+            timeout=120,
+            check=False,
+        )
+        outcome = json.loads(done.stdout)
+        told.add(outcome["success"])
+        assert "Traceback" not in done.stderr.decode()
+        if outcome["error"] is not None:
+            assert outcome["error"]["code"] != "internal", outcome
+            assert any(str(place) in outcome["error"]["message"] for place in (target, agent.state_dir)), outcome
+        expected = f"NAME={which}\n" if outcome["changed"] else OLD
+        assert target.read_text() == expected, outcome
+        assert sorted(path.name for path in agent.root.iterdir()) == ["target.env"]
+    assert False in told
+    assert agent.cli("history", "--verify").returncode == 0

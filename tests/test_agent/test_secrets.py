@@ -8,9 +8,13 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from letsbe.agent import identity
 from tests.agents import Agent, program
+from tests.orchestrator_fixture import Orchestrator
+from tests.test_agent.conftest import agent_id, connect
 
 SEEDED = "S3eded-'v$lue\"with\\all"
 FORMS = [
@@ -94,3 +98,28 @@ class Watcher:
                     self.seen.add(path.read_bytes())
                 except OSError:
                     continue
+
+
+def test_tokens_and_keys_are_in_no_log_and_no_command_line(orchestrator: Orchestrator, agent: Agent) -> None:
+    token = orchestrator.enrol()
+    connect(agent, orchestrator, token)
+    section = msgspec.to_builtins(agent.config.orchestrator)
+    agent.configure(orchestrator=section, log={"file": str(agent.log_file), "level": "debug"})
+    trace = agent.base / "trace"
+    tracing = ["strace", "-f", "-s", "4096", "-v", "-e", "trace=execve", "-o", str(trace)]
+    said = b""
+    for number in range(2):  # the registration, then a poll with what it brings
+        if number:
+            orchestrator.submit("ECHO", agent=agent_id(agent))
+        command = [*tracing, *program(), "poll", "-vv"]
+        done = subprocess.run(command, env=agent.environment(), capture_output=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        said += done.stdout + done.stderr + trace.read_bytes()
+    me = identity.load(str(agent.state_dir))
+    assert me is not None
+    assert b"poll" in said
+    log = agent.log_file.read_bytes() if agent.log_file.exists() else b""
+    journal = b"".join(path.read_bytes() for path in agent.state_dir.glob("state.db*"))
+    for secret in (token, me.agent_token, me.private_key):
+        assert secret
+        assert secret.encode() not in said + log + journal

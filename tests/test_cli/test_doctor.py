@@ -263,7 +263,9 @@ def test_an_executor_without_its_program_is_named(agent: Agent, monkeypatch: pyt
 
     monkeypatch.setattr(Echo, "needs", ("no-such-program",))
     found = [finding for finding in checkup.examine(str(agent.config_file)) if finding.check == "executors"]
-    assert [finding.observed for finding in found if finding.status == "warn"][:1] == ["ECHO lacks no-such-program"]
+    assert [finding.observed for finding in found if finding.status == "warn"][:1] == [
+        "ECHO can't work: no-such-program is not installed"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -381,7 +383,8 @@ def test_report_has_the_documented_shape(agent: Agent) -> None:
 def test_a_task_type_lacks_an_engine_that_does_not_answer(agent: Agent) -> None:
     done = agent.cli("doctor", env={"DOCKER_HOST": "unix:///nowhere/docker.sock"})
     findings = [one["observed"] for one in json.loads(done.stdout)["checks"] if one["check"] == "executors"]
-    assert "HEALTHCHECK lacks docker" in findings
+    reason = "no Docker engine answers at unix:///nowhere/docker.sock: No such file or directory"
+    assert f"HEALTHCHECK can't work: {reason}" in findings
     found = agent.cli("echo", "--probe", env={"DOCKER_HOST": "unix:///nowhere/docker.sock"})
     abilities = {one["type"]: one["missing"] for one in json.loads(found.stdout)["data"]["abilities"]}
     assert abilities["HEALTHCHECK"] == ["docker"]

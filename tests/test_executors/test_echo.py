@@ -8,7 +8,7 @@ import pytest
 
 from letsbe import __version__
 from letsbe.executors import EXECUTOR_REGISTRY, echo, executor_class
-from letsbe.executors.echo import Program, abilities
+from letsbe.executors.echo import abilities
 from letsbe.tools import versions
 from letsbe.tools.versions import is_older, version_in
 from tests.agents import Agent
@@ -54,11 +54,13 @@ def test_programs_that_do_not_answer_are_asked_at_once_and_not_for_long(
 
 
 def test_missing_needs_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executor_class("SHELL"), "needs", ("docker", "nginx"))
-    found = {ability.type: ability for ability in abilities([Program(name="docker", version="1.0")])}
+    monkeypatch.setattr(executor_class("SHELL"), "needs", ("sh", "no-such-program"))
+    monkeypatch.setattr(executor_class("ECHO"), "better_with", ("no-such-program",))
+    found = {ability.type: ability for ability in abilities()}
     assert found["SHELL"].works is False
-    assert found["SHELL"].missing == ["nginx"]
-    assert found["ECHO"].works is True
+    assert found["SHELL"].missing == ["no-such-program"]
+    assert "Install no-such-program" in found["SHELL"].reasons[0]
+    assert (found["ECHO"].works, found["ECHO"].limited) == (True, ["no-such-program"])
 
 
 @pytest.mark.parametrize(

@@ -325,7 +325,7 @@ def rounds(shop: Shop) -> Rounds:
     return Rounds(shop)
 
 
-@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: f"{edit[1][:30]} -> {edit[2][:30]}")
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: f"{edit[1][:30]} -> {edit[2][:30]}".replace(SUBNET, "x"))
 def test_a_change_of_the_files_is_found(rounds: Rounds, edit: Edit) -> None:
     assert rounds.drift_beside(edit) == (rounds.fields(edit), set())
 

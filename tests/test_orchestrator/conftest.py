@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from tests.orchestrator_fixture import NewDatabase, Orchestrator, orchestrator, prepared, shared_orchestrator
 from tests.test_orchestrator.fake_agent import FakeAgent, registered
+from tests.test_orchestrator.visitor import Visitor, logged_in
 
 __all__ = ["agent", "home", "orchestrator", "shared_orchestrator"]
 
@@ -30,3 +32,18 @@ def home(tmp_path: Path, database: NewDatabase) -> Iterator[Orchestrator]:
 def agent(shared_orchestrator: Orchestrator) -> FakeAgent:
     """An agent that has registered, and speaks by hand."""
     return registered(shared_orchestrator)
+
+
+@pytest.fixture(scope="module")
+def paged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orchestrator]:
+    """A serving orchestrator with an administrator, for the pages: on SQLite, what they ask of it is the same."""
+    with prepared(tmp_path_factory.mktemp("paged"), nullcontext) as running:
+        running.start()
+        logged_in(running)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def visitor(paged: Orchestrator) -> Visitor:
+    """The administrator, logged in."""
+    return logged_in(paged)

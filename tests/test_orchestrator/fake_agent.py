@@ -9,7 +9,8 @@ from typing import Any
 
 import requests
 
-from letsbe.protocol import new_id
+from letsbe.orchestrator import agents
+from letsbe.protocol import RegisterRequest, new_id
 from tests.orchestrator_fixture import Orchestrator
 
 
@@ -84,6 +85,23 @@ def registered(orchestrator: Orchestrator, hostname: str = "web-1") -> FakeAgent
     agent = FakeAgent(orchestrator, hostname)
     assert agent.register(orchestrator.enrol()).status_code == 201
     return agent
+
+
+def add_agent(home: Orchestrator, hostname: str = "web-1", **labels: str) -> str:
+    """The id of an agent that is put into the database as registration leaves it; it never polls."""
+    fake = FakeAgent(home, hostname)
+    request = RegisterRequest(
+        enrolment_token=home.enrol(labels=labels),
+        agent_id=fake.agent_id,
+        public_key=fake.public_key,
+        hostname=hostname,
+        fingerprint=fake.fingerprint,
+        version="1.0.0",
+        executors={"ECHO": 1},
+    )
+    with home.database() as connection:
+        agents.register(connection, request, 0)
+    return fake.agent_id
 
 
 def outcome(task_id: str | None, **changes: Any) -> dict[str, Any]:

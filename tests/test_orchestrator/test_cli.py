@@ -17,7 +17,7 @@ import requests
 from letsbe.orchestrator.views import list_tasks
 from letsbe.protocol import epoch
 from tests.orchestrator_fixture import ROOT, NewDatabase, Orchestrator
-from tests.test_orchestrator.fake_agent import FakeAgent, outcome, registered
+from tests.test_orchestrator.fake_agent import add_agent, outcome, registered
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +89,12 @@ def place(home: Orchestrator) -> Path:
         (["submit", "ECHO", "{}", "--agent", "web-1", "--expires", "soon"], 2, "'soon' is neither"),
         (["submit", "ECHO", "{}", "--agent", "x", "--expires", "1h", "--not-before", "2h"], 2, "before it may begin"),
         (["submit", "ECHO", "{}", "--agent", "x", "--expires", "2020-01-01T00:00:00Z"], 2, "before it may begin"),
-        (["submit", "ECHO", "{}"], 2, "give TYPE, PAYLOAD and --agent, or --envelope"),
+        (["submit", "ECHO", "{}", "--all", "--label", "a=b"], 2, "one of --agent, --label and --all"),
+        (["submit", "ECHO", "{}", "--all"], 1, "there are no agents"),
+        (["submit", "ECHO", "{}", "--label", "a=b", "--label", "c=d"], 1, "no agent is labelled a=b c=d"),
+        (["agents", "--not-seen", "long"], 2, "'long' is no time span"),
+        (["tasks", "--until-ended"], 2, "--until-ended goes with --watch"),
+        (["submit", "ECHO", "{}"], 2, "one of --agent, --label and --all"),
         (["show", "nothing"], 1, "no task nothing"),
         (["cancel", "nothing"], 1, "no task nothing"),
         (["enrol", "--expires", "0s"], 2, "'0s' is no time span"),
@@ -150,26 +155,6 @@ def test_a_signing_key_that_others_can_read_is_refused(home: Orchestrator) -> No
     done = home.run("submit", "ECHO", "{}", "--agent", "web-1")
     assert (done.returncode, done.stdout) == (2, "")
     assert "signing.key is open to others" in done.stderr
-
-
-def add_agent(home: Orchestrator, hostname: str = "web-1") -> str:
-    """An agent in the database, as registration leaves it."""
-    from letsbe.orchestrator import agents
-    from letsbe.protocol import RegisterRequest
-
-    fake = FakeAgent(home, hostname)
-    request = RegisterRequest(
-        enrolment_token=home.enrol(),
-        agent_id=fake.agent_id,
-        public_key=fake.public_key,
-        hostname=hostname,
-        fingerprint=fake.fingerprint,
-        version="1.0.0",
-        executors={"ECHO": 1},
-    )
-    with home.database() as connection:
-        agents.register(connection, request, 0)
-    return fake.agent_id
 
 
 def test_enrol_prints_the_token_alone(home: Orchestrator) -> None:
@@ -335,7 +320,19 @@ def test_an_outcome_can_not_command_the_terminal(shared_orchestrator: Orchestrat
 
 def test_every_command_has_its_help() -> None:
     listed = run("--help").stdout
-    for command in ("init", "migrate", "serve", "enrol", "agents", "submit", "tasks", "show", "cancel", "openapi"):
+    for command in (
+        "init",
+        "migrate",
+        "prune",
+        "serve",
+        "enrol",
+        "agents",
+        "submit",
+        "tasks",
+        "show",
+        "cancel",
+        "openapi",
+    ):
         assert f"  {command} " in listed
         help_text = run(command, "--help").stdout
         assert help_text.startswith(f"Usage: letsbe-orchestrator {command}")
@@ -347,7 +344,7 @@ def test_plain_http_is_served_to_loopback_when_asked_for(home: Orchestrator) -> 
     assert requests.get(f"{home.url}/schema/openapi.json", timeout=10).status_code == 200
 
 
-def test_serve_says_that_the_port_is_taken(orchestrator: Orchestrator) -> None:
-    done = orchestrator.run("serve", "--port", orchestrator.url.rpartition(":")[2])
+def test_serve_says_that_the_port_is_taken(shared_orchestrator: Orchestrator) -> None:
+    done = shared_orchestrator.run("serve", "--port", shared_orchestrator.url.rpartition(":")[2])
     assert done.returncode == 1
     assert "Address already in use" in done.stderr

@@ -176,16 +176,19 @@ def test_a_request_in_the_middle_of_which_the_server_goes_is_answered_with_503(t
             agent = registered(orchestrator)
             agent.poll()
             answers = []
-            with Store(url).engine.connect() as blocker:
+            # The activity is asked for beside the transaction, which would go on seeing what it saw first.
+            with orchestrator.store.engine.connect() as blocker, orchestrator.store.read() as observer:
                 blocker.execute(text("LOCK TABLE agents"))
                 polling = threading.Thread(target=lambda: answers.append(agent.poll()))
                 polling.start()
                 waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-                while not blocker.scalar(waiting):
+                while not observer.scalar(waiting):
+                    assert polling.is_alive()
                     time.sleep(0.01)
                 server.stop()
                 polling.join()
                 blocker.invalidate()
+                observer.invalidate()
             server.start()
             assert problem(answers[0]) == (503, "about:blank")
             assert agent.poll().status_code == 200

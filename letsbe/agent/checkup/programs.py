@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-
 from letsbe.agent.checkup.finding import Finding, ok, warn
 from letsbe.agent.config import Config
 from letsbe.executors import EXECUTOR_REGISTRY, executor_class
+from letsbe.host.needs import GET_COMPOSE, missing, told
 from letsbe.host.processes import Processes
-from letsbe.tools.versions import OLDEST_COMPOSE, VERSION_COMMANDS, is_older, version_in
+from letsbe.tools.versions import OLDEST_COMPOSE, is_older, version_in
 
 _TIMEOUT_S = 4.0
-#: The program alone is not enough: the engine has to answer, the plugin has to be there.
-_ANSWERING = ("docker", "compose")
 
 
 def docker(config: Config) -> list[Finding]:  # noqa: ARG001 - the signature of a check
@@ -24,11 +21,10 @@ def docker(config: Config) -> list[Finding]:  # noqa: ARG001 - the signature of 
     if engine[0] != 0:
         hint = "Is it running, and is the agent's user root or in the docker group?"
         return [warn("docker", f"the engine does not answer: {engine[1]}", hint)]
-    rc, told = _first_line([program, "compose", "version"])
-    compose = version_in(told)
+    rc, line = _first_line([program, "compose", "version"])
+    compose = version_in(line)
     if rc != 0 or compose is None:
-        hint = "apt-get install docker-compose (Debian 13), or docker-compose-plugin (Docker's own packages)."
-        return [warn("docker", f"engine {engine[1]}, but no compose plugin: {told}", hint)]
+        return [warn("docker", f"engine {engine[1]}, but no compose plugin: {line}", GET_COMPOSE)]
     if is_older(compose, OLDEST_COMPOSE):
         hint = f"Upgrade it: task types for stacks are made for {OLDEST_COMPOSE} and later."
         return [warn("docker", f"engine {engine[1]}, and compose {compose}, which is too old", hint)]
@@ -36,31 +32,19 @@ def docker(config: Config) -> list[Finding]:  # noqa: ARG001 - the signature of 
 
 
 def executors(config: Config) -> list[Finding]:  # noqa: ARG001 - the signature of a check
-    """Which task types could not work here, and for want of what."""
-    found: dict[str, bool] = {}
+    """Which task types could not work here, or not fully, and for want of what."""
     findings = []
+    unable = 0
     for name in EXECUTOR_REGISTRY:
-        missing = [need for need in executor_class(name).needs if not found.setdefault(need, _is_there(need))]
-        if missing:
-            findings.append(warn("executors", f"{name} lacks {', '.join(missing)}", _remedy(missing)))
-    able = len(EXECUTOR_REGISTRY) - len(findings)
+        kind = executor_class(name)
+        lacking, less = missing(kind.needs), missing(kind.better_with)
+        unable += bool(lacking)
+        for verb, found in (("can't work", lacking), ("does less", less)):
+            if found:
+                reasons, remedies = told(found)
+                findings.append(warn("executors", f"{name} {verb}: {reasons}", remedies))
+    able = len(EXECUTOR_REGISTRY) - unable
     return [ok("executors", f"{able} of {len(EXECUTOR_REGISTRY)} can work here"), *findings]
-
-
-def _is_there(need: str) -> bool:
-    if need == "root":
-        return os.geteuid() == 0
-    executable, arguments = VERSION_COMMANDS.get(need, (need, ()))
-    program = Processes().which(executable)
-    if program is None or need not in _ANSWERING:
-        return program is not None
-    return _first_line([program, *arguments])[0] == 0
-
-
-def _remedy(missing: list[str]) -> str:
-    if missing == ["root"]:
-        return "Install with --user root if this machine shall do it."
-    return "Install it if this machine shall do that."
 
 
 def _first_line(argv: list[str]) -> tuple[int | None, str]:

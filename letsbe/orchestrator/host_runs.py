@@ -1,0 +1,44 @@
+"""What was run on hosts by hand or over SSH, as agents tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from sqlalchemy import Connection, delete, insert, select
+
+from letsbe.orchestrator.tables import agents, host_runs
+from letsbe.protocol import HostRun
+
+#: As long as an agent keeps its journal.
+KEPT_S = 90 * 86_400
+
+
+def keep(connection: Connection, agent_id: str, told: Sequence[HostRun], now: float) -> None:
+    """Keep what an agent told, once, however often it tells it; what is older than 90 days goes."""
+    if not told:
+        return
+    mine = host_runs.c.agent_id == agent_id
+    names = [run.run_id for run in told]
+    known = set(connection.scalars(select(host_runs.c.run_id).where(mine, host_runs.c.run_id.in_(names))))
+    for run in told:
+        if run.run_id not in known:
+            known.add(run.run_id)
+            connection.execute(
+                insert(host_runs).values(
+                    agent_id=agent_id,
+                    run_id=run.run_id,
+                    told_at=now,
+                    told=msgspec.to_builtins(run),
+                )
+            )
+    connection.execute(delete(host_runs).where(mine, host_runs.c.told_at < now - KEPT_S))
+
+
+def latest(connection: Connection, agent_id: str | None, most: int) -> list[tuple[str, HostRun]]:
+    """The newest runs with the host name of each, newest first."""
+    query = select(agents.c.hostname, host_runs.c.told).join(agents, agents.c.agent_id == host_runs.c.agent_id)
+    if agent_id is not None:
+        query = query.where(host_runs.c.agent_id == agent_id)
+    rows = connection.execute(query.order_by(host_runs.c.told_at.desc(), host_runs.c.run_id.desc()).limit(most))
+    return [(row.hostname, msgspec.convert(row.told, HostRun)) for row in rows]

@@ -1,0 +1,1 @@
+"""The pages for administrators, beside the API: server-rendered HTML that needs no script."""

@@ -1,0 +1,102 @@
+"""Removing what ended long ago: tasks with their outcomes, and enrolment tokens that admit nobody any more."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from msgspec import Struct
+from sqlalchemy import ColumnElement, Connection, delete, func, or_, select, text
+
+from letsbe.errors import LetsbeError
+from letsbe.orchestrator.store import Store
+from letsbe.orchestrator.tables import enrolments, tasks
+from letsbe.orchestrator.tasks import ENDED
+
+log = logging.getLogger("letsbe.orchestrator")
+
+#: Tasks that one transaction removes, so that polls never wait for long, and the pause after it in seconds.
+BATCH = 500
+PAUSE_S = 0.05
+
+#: How often the serving processes prune, all together, and how often each of them asks whether it is its turn; seconds.
+EVERY_S = 3600
+ASK_S = 600
+
+#: Both databases know this statement (SQLite since 3.24).
+_TAKE_TURN = text(
+    "INSERT INTO chores (name, due_at) VALUES (:name, :next) ON CONFLICT (name)"
+    " DO UPDATE SET due_at = excluded.due_at WHERE chores.due_at <= :now"
+)
+
+
+class Pruned(Struct, frozen=True):
+    """How many were removed, or would be."""
+
+    tasks: int
+    enrolments: int
+
+
+def prune(store: Store, before: float, stop: threading.Event | None = None) -> Pruned:
+    """Remove what ended before a moment, in seconds since the epoch, a batch at a time until ``stop`` is set.
+
+    A task that has not ended is never removed, however old it is.
+    """
+    with store.write() as connection:
+        spent = connection.execute(delete(enrolments).where(_spent(before))).rowcount
+    removed = 0
+    while not (stop is not None and stop.is_set()):
+        with store.write() as connection:
+            batch = _prune_batch(connection, before)
+        removed += batch
+        if batch < BATCH:
+            break
+        time.sleep(PAUSE_S)
+    return Pruned(removed, spent)
+
+
+def prunable(connection: Connection, before: float) -> Pruned:
+    """What :func:`prune` would remove now."""
+    count = select(func.count())
+    return Pruned(
+        connection.scalar(count.select_from(tasks).where(*_ended(before))) or 0,
+        connection.scalar(count.select_from(enrolments).where(_spent(before))) or 0,
+    )
+
+
+def take_turn(store: Store, now: float) -> bool:
+    """Whether it is time to prune and no other process has begun to."""
+    values = {"name": "prune", "next": now + EVERY_S, "now": now}
+    with store.write_once() as connection:
+        return connection.execute(_TAKE_TURN, values).rowcount == 1
+
+
+def keep_pruned(store: Store, days: int, stop: threading.Event) -> None:
+    """Prune now and then, in turn with the other serving processes, until ``stop`` is set."""
+    while True:
+        try:
+            now = time.time()
+            if take_turn(store, now):
+                pruned = prune(store, now - days * 86_400, stop)
+                if pruned.tasks or pruned.enrolments:
+                    log.info("removed %d tasks and %d enrolment tokens", pruned.tasks, pruned.enrolments)
+        except LetsbeError as error:  # the database is away: the next round comes
+            log.warning("can't prune: %s", error.message)
+        if stop.wait(ASK_S):
+            return
+
+
+def _prune_batch(connection: Connection, before: float) -> int:
+    oldest = select(tasks.c.seq).where(*_ended(before)).order_by(tasks.c.finished_at).limit(BATCH)
+    found = connection.scalars(oldest.with_for_update(skip_locked=True)).all()
+    connection.execute(delete(tasks).where(tasks.c.seq.in_(found)))  # and with them their outcomes
+    return len(found)
+
+
+def _ended(before: float) -> tuple[ColumnElement[bool], ...]:
+    return tasks.c.finished_at < before, tasks.c.state.in_(ENDED)
+
+
+def _spent(before: float) -> ColumnElement[bool]:
+    return or_(enrolments.c.used_at < before, enrolments.c.used_at.is_(None) & (enrolments.c.expires_at < before))

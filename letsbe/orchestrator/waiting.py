@@ -1,0 +1,47 @@
+"""Waiting for the outcomes of tasks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from letsbe.errors import LetsbeError
+from letsbe.orchestrator import tasks, views
+from letsbe.orchestrator.store import Store
+from letsbe.protocol import Outcome
+
+
+def await_outcome(store: Store, task_id: str, seconds: float) -> Outcome:
+    """The outcome of a task, waited for. Raises ``timed_out``, ``cancelled``, ``expired_task``."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with store.write() as connection:
+            tasks.sweep(connection, time.time())
+            outcome = views.outcome_of(connection, task_id)
+            state = views.show_task(connection, task_id).state
+        if outcome is not None:
+            return outcome
+        if state == tasks.State.CANCELLED:
+            raise LetsbeError("cancelled", f"task {task_id} was cancelled before the agent took it")
+        if state == tasks.State.EXPIRED:
+            raise LetsbeError("expired_task", f"task {task_id} expired before the agent took it")
+        if time.monotonic() >= deadline:
+            raise LetsbeError(
+                "timed_out",
+                f"task {task_id} is {state} after {seconds:g} s; it goes on",
+                hint=f"letsbe-orchestrator show {task_id}",
+            )
+        time.sleep(min(0.2, max(0.0, deadline - time.monotonic())))
+
+
+def await_all(store: Store, task_ids: Sequence[str], seconds: float) -> bool:
+    """Wait until all of the tasks have ended; False when some have not after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    left = list(task_ids)
+    while True:
+        with store.write() as connection:
+            tasks.sweep(connection, time.time())
+            left = views.not_ended(connection, left)
+        if not left or time.monotonic() >= deadline:
+            return not left
+        time.sleep(min(0.5, max(0.0, deadline - time.monotonic())))
