@@ -57,6 +57,11 @@ def runs_old(scene: Scene, service: str) -> None:
     assert scene.client.inspect_image(found["Config"]["Image"])["Id"] == found["Image"]
 
 
+def stays_new(scene: Scene, service: str) -> None:
+    """The old version did not get the files that the new one has had."""
+    assert scene.inspect(service)["Image"] != scene.first_images[service]
+
+
 def runs_new(scene: Scene, service: str) -> None:
     found = scene.inspect(service)
     assert found["State"]["Running"]
@@ -164,7 +169,7 @@ CASES = [
         image=("HEALTHCHECK --interval=0.5s --retries=2 CMD true", *LASTS),
         service=IMAGE,
         fault=pushed("HEALTHCHECK --interval=0.5s --retries=2 CMD false", *LASTS),
-        says=(reloads("recreated", "not_ready", rolled_back=True, pull="always"),),
+        says=(reloads("recreated", "not_ready", rolled_back=True, pull="always", payload={"wait_timeout_s": 12}),),
         touches=("containers", "images"),
         left=runs_old,
         peer=Peer("bash -c 'docker compose pull -q; docker compose up -d'", "Started"),
@@ -186,6 +191,7 @@ CASES = [
             ),
         ),
         touches=("containers", "images"),
+        left=stays_new,
         peer=Peer("docker compose ps --services", r"\A(?!.*database)", shown="no line, no error"),
     ),
     Case(
