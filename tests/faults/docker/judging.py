@@ -28,7 +28,7 @@ from tests.faults.docker.scene import Scene
 FOLLOWED_S = 60
 ANSWERED_S = 120
 #: Of one text in the printed table, in characters, and of one list.
-MOST_SHOWN = 40
+MOST_SHOWN = 60
 MOST_LISTED = 4
 
 
@@ -128,7 +128,9 @@ def _told(says: Says, outcome: Outcome, names: Json) -> str:
     assert outcome.error is None or outcome.error.hint
     found = says.part(outcome, names)
     assert found == filled(says.expected, names)
-    return code or shown(found)
+    if code and isinstance(found, str):  # the error's own message
+        return code
+    return f"{code} {shown(found)}" if code else shown(found)
 
 
 def _row(case: Case, told: list[str]) -> Row:
@@ -138,7 +140,7 @@ def _row(case: Case, told: list[str]) -> Row:
         alike.setdefault(words, []).append(says.task)
     letsbe = "; ".join(f"{', '.join(tasks)}: {words}" for words, tasks in alike.items())
     rc = f" (exit code {case.peer.rc})" if case.peer.rc else ""
-    peer = case.peer.shown or re.sub(r"\\(.)", r"\1", case.peer.says)
+    peer = case.peer.shown or re.sub(r"\\(.)|[\^$]", r"\1", case.peer.says)
     return Row(case.name, letsbe, f"{case.peer.command}: {peer}{rc}")
 
 
@@ -159,5 +161,7 @@ def shown(found: Any) -> str:
     if isinstance(found, list):
         few = found if len(found) <= MOST_LISTED else [*found[:2], f"... {len(found)} in all"]
         return ", ".join(map(shown, few)) or "nothing"
+    if isinstance(found, tuple):
+        return " ".join(map(shown, found))
     text = repr(found).strip("'")
-    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}… ({len(text)} characters)"
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
