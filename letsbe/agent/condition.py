@@ -13,7 +13,8 @@ from letsbe.agent import breaker, hold, identity, last_poll
 from letsbe.agent.caller import Caller
 from letsbe.agent.config import Config
 from letsbe.agent.identity import Identity
-from letsbe.agent.journal import Journal, Run
+from letsbe.agent.journal import Journal
+from letsbe.agent.journal_rows import Run
 from letsbe.errors import LetsbeError
 from letsbe.protocol import Instant, TrustedKey, instant
 from letsbe.signatures import key_id, raw_key

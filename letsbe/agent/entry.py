@@ -13,7 +13,8 @@ from msgspec import Struct
 from letsbe import __version__
 from letsbe.agent.caller import Caller
 from letsbe.agent.config import Origin
-from letsbe.agent.journal import Journal, Run
+from letsbe.agent.journal import Journal
+from letsbe.agent.journal_rows import Run
 from letsbe.protocol import Outcome, instant, new_id
 
 

@@ -14,7 +14,8 @@ from letsbe.agent.client import Client, RefusedByOrchestrator
 from letsbe.agent.config import Config
 from letsbe.agent.identity import Identity
 from letsbe.agent.inbox import Inbox
-from letsbe.agent.journal import Journal, Run
+from letsbe.agent.journal import Journal
+from letsbe.agent.journal_rows import Run
 from letsbe.agent.log import bind, logger
 from letsbe.agent.outbox import Outbox
 from letsbe.agent.outcomes import Stopwatch

@@ -8,20 +8,18 @@ Payloads and outcomes stand here redacted; what files held before a change is in
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Struct
 
-from letsbe.agent import audit, journal_schema
+from letsbe.agent import audit
 from letsbe.agent.audit import Link
-from letsbe.agent.permissions import refuse_writable_by_others
-from letsbe.agent.processes_alive import ProcessIdentity, is_alive, this_process
+from letsbe.agent.journal_file import JournalFile, unusable
+from letsbe.agent.journal_rows import ChangeRow, Run
+from letsbe.agent.processes_alive import this_process
 from letsbe.errors import LetsbeError
 from letsbe.protocol import Outcome
 
@@ -30,86 +28,12 @@ if TYPE_CHECKING:
 
 KEPT_ROWS = 10_000
 KEPT_S = 90 * 86_400
-#: How long another process's write is waited for.
-BUSY_S = 30.0
-
 #: Rows of the audit chain that are kept beyond those of the oldest run that is.
 KEPT_AUDIT_ROWS = 100_000
 
 
-class Run(Struct, kw_only=True):
-    """A row of the journal: one run. Times are seconds since the epoch."""
-
-    id: str
-    attempt_id: str | None = None
-    origin: str
-    caller: str
-    type: str
-    payload: str
-    state: str
-    pid: int | None = None
-    pid_started: int | None = None
-    boot_id: str | None = None
-    step: str = ""
-    percent: int | None = None
-    message: str = ""
-    expires_at: float | None = None
-    received_at: float | None = None
-    claimed_at: float | None = None
-    started_at: float | None = None
-    finished_at: float | None = None
-    reruns: int = 0
-    cancel: int = 0
-    outcome: bytes | None = None
-    note: str = ""
-
-    @property
-    def process_is_gone(self) -> bool:
-        """Whether the process that runs it has ended without a word."""
-        if self.pid is None or self.pid_started is None or self.boot_id is None:
-            return True
-        return not is_alive(ProcessIdentity(self.pid, self.pid_started, self.boot_id))
-
-    def decoded_outcome(self) -> Outcome | None:
-        """The outcome, once there is one."""
-        return None if self.outcome is None else msgspec.json.decode(self.outcome, type=Outcome)
-
-
-class ChangeRow(Struct, kw_only=True):
-    """A row of the journal: one file that a run was about to change."""
-
-    run_id: str
-    seq: int
-    step: str
-    path: str
-    before_sha256: str | None
-    after_sha256: str | None
-    mode: int | None
-    uid: int | None
-    gid: int | None
-    temporary: str | None
-    done: int
-    undone: int
-
-
-class Journal:
+class Journal(JournalFile):
     """The journal of one state directory; made when it isn't there."""
-
-    def __init__(self, state_dir: str) -> None:
-        self.state_dir = state_dir
-        self.path = os.path.join(state_dir, "state.db")
-        try:
-            os.makedirs(state_dir, mode=0o700, exist_ok=True)
-            refuse_writable_by_others(state_dir, os.stat(state_dir))
-            self._db = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)
-            self._db.row_factory = sqlite3.Row
-            self._prepare()
-        except (OSError, sqlite3.Error) as error:
-            raise _unusable(self.path, error) from error
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
 
     def receive(self, run: Run) -> None:
         """A task from the orchestrator, before it is claimed."""
@@ -315,7 +239,7 @@ class Journal:
         try:
             return audit.head(self._db)
         except sqlite3.Error as error:
-            raise _unusable(self.path, error) from error
+            raise unusable(self.path, error) from error
 
     def verify(self) -> Verdict:
         """Whether the audit chain is whole, and the runs are as it says."""
@@ -340,28 +264,6 @@ class Journal:
         )
         return [(row["audit_seq"], _run(row)) for row in rows]
 
-    def _prepare(self) -> None:
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.execute("PRAGMA foreign_keys = ON")
-        if journal_schema.version_in(self._db) == journal_schema.VERSION:
-            return
-        self._switch_to_wal()
-        with self._writing():
-            journal_schema.bring_up(self._db)  # another process may have been quicker: then there is nothing to do
-
-    def _switch_to_wal(self) -> None:
-        """SQLite refuses this at once, whatever the timeout, while another process does the same."""
-        until = time.monotonic() + BUSY_S
-        while True:
-            try:
-                self._db.execute("PRAGMA journal_mode = WAL")
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
-                    raise
-                time.sleep(0.01)
-            else:
-                return
-
     def _insert(self, run: Run, event: str) -> None:
         fields = msgspec.structs.asdict(run)
         with self._writing():
@@ -380,49 +282,6 @@ class Journal:
             if self._db.execute(sql, parameters).rowcount:
                 audit.append(self._db, run_id, event, **facts)
 
-    def _write(self, sql: str, *parameters: Any) -> None:
-        self._rows(sql, *parameters)
-
-    def _rows(self, sql: str, *parameters: Any) -> list[sqlite3.Row]:
-        try:
-            return self._db.execute(sql, parameters).fetchall()
-        except sqlite3.Error as error:
-            raise _unusable(self.path, error) from error
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """One view of the whole file, whatever others write."""
-        self._db.execute("BEGIN")
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise _unusable(self.path, error) from error
-        finally:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            yield
-            self._db.execute("COMMIT")
-        except BaseException as error:
-            if self._db.in_transaction:  # a commit that failed leaves it open; some errors have ended it already
-                with suppress(sqlite3.Error):
-                    self._db.execute("ROLLBACK")
-            if isinstance(error, sqlite3.Error):
-                raise _unusable(self.path, error) from error
-            raise
-
 
 def _run(row: sqlite3.Row) -> Run:
     return msgspec.convert({key: row[key] for key in Run.__struct_fields__}, Run)
-
-
-def _unusable(path: str, error: Exception) -> LetsbeError:
-    hint = "Run as root or as the user that letsbe was installed for, or set state_dir to a directory you may write."
-    if isinstance(error, sqlite3.Error) and "unable to open" not in str(error) and "readonly" not in str(error):
-        hint = "Is the disk full? `letsbe doctor` looks further."
-    reason = getattr(error, "strerror", None) or str(error)
-    return LetsbeError("state_unusable", f"journal {path}: {reason}", hint=hint)

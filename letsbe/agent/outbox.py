@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from letsbe.agent.client import Client, RefusedByOrchestrator
-from letsbe.agent.journal import Journal, Run
+from letsbe.agent.journal import Journal
+from letsbe.agent.journal_rows import Run
 from letsbe.agent.log import logger
 from letsbe.errors import LetsbeError
 from letsbe.protocol import Outcome

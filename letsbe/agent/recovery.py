@@ -7,7 +7,8 @@ import time
 from letsbe import __version__
 from letsbe.agent.config import Config
 from letsbe.agent.inbox import Inbox
-from letsbe.agent.journal import Journal, Run
+from letsbe.agent.journal import Journal
+from letsbe.agent.journal_rows import Run
 from letsbe.agent.locks import Locks, holder_now
 from letsbe.agent.steps import PUTTING_BACK
 from letsbe.agent.undo import Undo

@@ -5,7 +5,8 @@ from __future__ import annotations
 from msgspec import Struct, json
 
 from letsbe.agent.caller import Caller
-from letsbe.agent.journal import Journal, Run
+from letsbe.agent.journal import Journal
+from letsbe.agent.journal_rows import Run
 from letsbe.protocol import HostRun, Outcome, instant
 
 #: Runs looked through, and told, in one poll: what is left comes with the next one.

@@ -210,7 +210,7 @@ class Runner:
             journal.close()
 
     def _row(self, run_id: str, request: Request, payload: Payload, redactor: Redactor) -> Any:
-        from letsbe.agent.journal import Run
+        from letsbe.agent.journal_rows import Run
 
         return Run(
             id=run_id,

@@ -14,7 +14,8 @@ from contextlib import suppress
 from msgspec import Struct
 
 from letsbe.agent.durable import sync_directory, usable, write_private
-from letsbe.agent.journal import ChangeRow, Journal
+from letsbe.agent.journal import Journal
+from letsbe.agent.journal_rows import ChangeRow
 from letsbe.errors import LetsbeError
 from letsbe.host.files import FileContent, Files, PendingChange
 

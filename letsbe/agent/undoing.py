@@ -11,7 +11,8 @@ from letsbe import __version__
 from letsbe.agent import hold, policy
 from letsbe.agent.caller import Caller
 from letsbe.agent.config import Config, Origin
-from letsbe.agent.journal import Journal, Run
+from letsbe.agent.journal import Journal
+from letsbe.agent.journal_rows import Run
 from letsbe.agent.locks import Locks, holder_now
 from letsbe.agent.undo import Snapshots, Undo, Undone
 from letsbe.errors import LetsbeError

@@ -15,7 +15,8 @@ from letsbe.agent import hold, key_set, trust
 from letsbe.agent.caller import Caller
 from letsbe.agent.config import Config
 from letsbe.agent.inbox import Inbox
-from letsbe.agent.journal import Journal, Run
+from letsbe.agent.journal import Journal
+from letsbe.agent.journal_rows import Run
 from letsbe.agent.locks import Locks, holder_now
 from letsbe.agent.log import bind
 from letsbe.agent.outbox import Outbox

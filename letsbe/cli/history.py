@@ -9,7 +9,8 @@ import click
 import msgspec
 
 from letsbe.agent.caller import Caller
-from letsbe.agent.journal import ChangeRow, Journal, Run
+from letsbe.agent.journal import Journal
+from letsbe.agent.journal_rows import ChangeRow, Run
 from letsbe.cli.options import shared
 from letsbe.errors import LetsbeError
 

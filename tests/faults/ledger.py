@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 import yaml
 
-from letsbe.agent.journal import Journal, Run
+from letsbe.agent.journal import Journal
+from letsbe.agent.journal_rows import Run
 from tests.agents import Agent
 from tests.orchestrator_fixture import Orchestrator
 

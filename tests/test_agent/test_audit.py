@@ -159,7 +159,8 @@ def test_a_journal_of_version_1_is_taken_over_with_what_is_in_it(tmp_path: Path)
 
 _BUSY = """
 import sys
-from letsbe.agent.journal import ChangeRow, Journal
+from letsbe.agent.journal import Journal
+from letsbe.agent.journal_rows import ChangeRow
 from tests.test_agent.test_journal import outcome, run
 journal = Journal(sys.argv[1])
 print("ready", flush=True)

@@ -10,7 +10,8 @@ import pytest
 from letsbe.agent import journal as journal_module
 from letsbe.agent.housekeeping import tidy
 from letsbe.agent.inbox import Inbox
-from letsbe.agent.journal import Journal, Run
+from letsbe.agent.journal import Journal
+from letsbe.agent.journal_rows import Run
 from letsbe.agent.trust import Believed
 from letsbe.errors import LetsbeError
 from letsbe.protocol import Outcome, Task, instant, new_id

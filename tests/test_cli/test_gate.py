@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from letsbe.agent.gate import client
-from letsbe.agent.journal import Run
+from letsbe.agent.journal_rows import Run
 from letsbe.agent.locks import Locks, holder_now
 from letsbe.cli.main import letsbe
 from tests.agents import Agent, tree

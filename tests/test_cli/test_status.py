@@ -11,7 +11,7 @@ from letsbe import __version__
 from letsbe.agent import identity
 from letsbe.agent.condition import examine
 from letsbe.agent.config import Config
-from letsbe.agent.journal import Run
+from letsbe.agent.journal_rows import Run
 from letsbe.errors import LetsbeError
 from letsbe.protocol import Outcome, instant, new_id
 from tests.agents import Agent
