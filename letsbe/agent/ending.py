@@ -44,12 +44,11 @@ def _as_the_files_tell(config: Config, journal: Journal, run_id: str, outcome: O
 
     undo = Undo(config.state_dir, journal, Files(config.roots))
     try:
-        findings = [undo.diagnose(change) for change in journal.changes(run_id) if not change.undone]
+        found = undo.diagnose([change for change in journal.changes(run_id) if not change.undone])
     except (LetsbeError, OSError) as error:
         return _warned(outcome, f"what it changed could not be looked at: {error}")
-    new = [finding for finding in findings if finding.endswith("new content")]
     torn = outcome.error is not None and outcome.error.code in _TORN
-    return msgspec.structs.replace(_warned(outcome, *(findings if torn else new)), changed=bool(new))
+    return msgspec.structs.replace(_warned(outcome, *(found.findings if torn else found.new)), changed=found.changed)
 
 
 def _with_earlier_runs(config: Config, journal: Journal, run_id: str, outcome: Outcome) -> Outcome:

@@ -94,17 +94,8 @@ def _may_run_again(run: Run) -> bool:
 
 def _findings(config: Config, journal: Journal, run: Run) -> tuple[list[str], bool]:
     """What the files that it was changing hold now, and whether any holds something new."""
-    undo = Undo(config.state_dir, journal, Files(config.roots))
-    findings = []
-    changed = False
-    for change in journal.changes(run.id):
-        try:
-            finding = undo.diagnose(change)
-        except (LetsbeError, OSError) as error:
-            finding = f"{change.path} could not be read: {error}"
-        changed = changed or finding.endswith("new content")
-        findings.append(finding)
-    return findings, changed
+    found = Undo(config.state_dir, journal, Files(config.roots)).diagnose(journal.changes(run.id))
+    return found.findings, found.changed
 
 
 def _interrupted(run: Run, findings: list[str], changed: bool, why: str) -> Outcome:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from msgspec import Struct
@@ -78,6 +78,14 @@ class Undone(Struct, kw_only=True):
     problems: list[str] = []
 
 
+class Diagnosis(Struct, kw_only=True):
+    """What files hold after a run that did not end well, a line each; ``new``: those to be told of in any case."""
+
+    findings: list[str] = []
+    new: list[str] = []
+    changed: bool = False
+
+
 class Undo:
     """Puts back what runs changed."""
 
@@ -121,15 +129,35 @@ class Undo:
             (undone.restored if restored else undone.unchanged).append(change.path)
         return undone
 
-    def diagnose(self, change: ChangeRow) -> str:
-        """What a file that a crashed run was changing holds now, in words; removes what the crash left beside it."""
-        if change.temporary is not None:
-            self._files.remove_temporary(change.temporary)
+    def diagnose(self, changes: Sequence[ChangeRow]) -> Diagnosis:
+        """What the files of a run that did not end well hold now; removes what it left beside them.
+
+        A file that the run changed more than once is told of once: old is what it held before the first change.
+        """
+        first = {change.path: change.before_sha256 for change in reversed(changes)}
+        last = {change.path: change for change in changes}
+        found = Diagnosis()
+        for path, change in last.items():
+            try:
+                for each in changes:
+                    if each.path == path and each.temporary is not None:
+                        self._files.remove_temporary(each.temporary)
+                finding = self._diagnose(change, first[path])
+            except (LetsbeError, OSError) as error:
+                finding = f"{path} could not be read: {error}"
+                found.new.append(finding)
+            if finding.endswith("new content"):
+                found.changed = True
+                found.new.append(finding)
+            found.findings.append(finding)
+        return found
+
+    def _diagnose(self, change: ChangeRow, old_sha256: str | None) -> str:
         current = self._current(change.path)
+        if current == old_sha256:
+            return f"{change.path} holds the old content"
         if current == change.after_sha256:
             return f"{change.path} holds the new content"
-        if current == change.before_sha256:
-            return f"{change.path} holds the old content"
         if change.temporary is None and change.before_sha256 is not None and not change.done:
             self._restore(change)  # written in place: the only write that a crash can leave half done
             return f"{change.path} was half written; the old content was put back"

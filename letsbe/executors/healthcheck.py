@@ -48,7 +48,7 @@ class Healthcheck(BaseExecutor[Payload, Data]):
     type = "HEALTHCHECK"
     changes = False
     rerun_safe = True
-    needs = ("docker",)
+    better_with = ("docker",)
     example = {"containers": ["{container}"]}
 
     def timeout_s(self, payload: Payload) -> float | None:

@@ -420,7 +420,7 @@ def test_an_agent_can_not_poll_for_another(agent: FakeAgent, other: FakeAgent) -
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
+        ("GET", "/nothing", 404),
         ("GET", "/api/v1/agents", 404),
         ("GET", "/api/v1/agents/register", 405),
         ("DELETE", "/api/v1/agents/register", 405),
