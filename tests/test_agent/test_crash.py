@@ -10,6 +10,8 @@ import shutil
 import signal
 import subprocess
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from tests.agents import Agent, program
 #: Every system call by which a run leaves something behind.
 EFFECTS = "fsync,fdatasync,rename,renameat,renameat2,write,pwrite64,fchmod,fchown,unlink,unlinkat,linkat,ftruncate"
 MAX_POINTS = 400
+#: Agents that are killed side by side.
+AT_ONCE = 4
 
 OLD = "A=1\nNAME=old\n" + "# filler\n" * 2000
 COMPOSITE = {
@@ -41,11 +45,15 @@ def words(agent: Agent, task: str) -> list[str]:
     return [*program(), command, json.dumps(payload).replace("{root}", str(agent.root))]
 
 
-def prepare(base: Path) -> Agent:
+def prepare(base: Path, like: Agent | None = None) -> Agent:
+    """An agent whose state directory and journal are there: made, or copied from one that ran nothing yet."""
     base.mkdir(mode=0o755)
     agent = Agent(base)
     (agent.root / "app.env").write_text(OLD)
-    agent.cli("history")  # the state directory and the journal are there
+    if like is None:
+        agent.cli("history")
+    else:
+        shutil.copytree(like.state_dir, agent.state_dir)
     return agent
 
 
@@ -97,22 +105,28 @@ def check_what_is_told(agent: Agent, before: dict[str, bytes], after: dict[str, 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_killed_at_every_effect(task: str, tmp_path: Path) -> None:
-    reference = prepare(tmp_path / "reference")
+    fresh, reference = prepare(tmp_path / "fresh"), prepare(tmp_path / "reference")
     before = contents(reference)
     subprocess.run(words(reference, task), env=reference.environment(), check=True, capture_output=True)
     after = contents(reference)
     assert after != before
-    seen: dict[str, int] = {}
-    for point in range(1, MAX_POINTS):
-        agent = prepare(tmp_path / str(point))
-        if not killed_at(agent, task, point):
-            break
-        verdict = check_what_is_told(agent, before, after)
-        seen[verdict] = seen.get(verdict, 0) + 1
+
+    def killed(point: int) -> str | None:
+        agent = prepare(tmp_path / str(point), fresh)
+        verdict = check_what_is_told(agent, before, after) if killed_at(agent, task, point) else None
         shutil.rmtree(agent.base)
-    else:
-        pytest.fail(f"more than {MAX_POINTS} effects")
-    assert seen.get("interrupted", 0) >= 4, seen
+        return verdict
+
+    seen: Counter[str] = Counter()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for first in range(1, MAX_POINTS, AT_ONCE):
+            verdicts = list(pool.map(killed, range(first, first + AT_ONCE)))
+            seen.update(verdict for verdict in verdicts if verdict is not None)
+            if None in verdicts:
+                break
+        else:
+            pytest.fail(f"more than {MAX_POINTS} effects")
+    assert seen["interrupted"] >= 4, seen
 
 
 @pytest.mark.parametrize("task", TASKS)
