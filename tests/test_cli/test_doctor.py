@@ -384,7 +384,10 @@ def test_a_task_type_lacks_an_engine_that_does_not_answer(agent: Agent) -> None:
     done = agent.cli("doctor", env={"DOCKER_HOST": "unix:///nowhere/docker.sock"})
     findings = [one["observed"] for one in json.loads(done.stdout)["checks"] if one["check"] == "executors"]
     reason = "no Docker engine answers at unix:///nowhere/docker.sock: No such file or directory"
-    assert f"HEALTHCHECK can't work: {reason}" in findings
+    assert f"STACK_HEALTH can't work: {reason}" in findings
+    assert f"HEALTHCHECK does less: {reason}" in findings
     found = agent.cli("echo", "--probe", env={"DOCKER_HOST": "unix:///nowhere/docker.sock"})
-    abilities = {one["type"]: one["missing"] for one in json.loads(found.stdout)["data"]["abilities"]}
-    assert abilities["HEALTHCHECK"] == ["docker"]
+    abilities = {one["type"]: one for one in json.loads(found.stdout)["data"]["abilities"]}
+    assert abilities["STACK_HEALTH"]["missing"] == ["docker"]
+    assert abilities["HEALTHCHECK"]["works"]
+    assert abilities["HEALTHCHECK"]["limited"] == ["docker"]
