@@ -54,18 +54,20 @@ def tasks(draw: DrawFn, task_type: str, depth: int = 0) -> Any:
     schema = payload_schema(task_type)
     payload = draw(_conforming(schema, schema.get("$defs", {}), depth))
     if task_type == "COMPOSITE" and depth < 2 and draw(st.integers(0, 9)) > 0:
-        payload["steps"] = draw(_steps(depth))
+        payload["steps"] = draw(_steps(depth, "abcd"))
+        if payload.get("rollback"):
+            payload["rollback"] = draw(_steps(depth, "wxyz"))
     for _ in range(draw(st.sampled_from([0, 0, 0, 1, 1, 2, 3] if depth == 0 else [*[0] * 9, 1]))):
         payload = _spoilt(draw, payload)
     return payload
 
 
 @st.composite
-def _steps(draw: DrawFn, depth: int) -> list[Any]:
-    kinds = draw(st.lists(st.sampled_from(list(EXECUTOR_REGISTRY)), min_size=1, max_size=4))
+def _steps(draw: DrawFn, depth: int, ids: str) -> list[Any]:
+    kinds = draw(st.lists(st.sampled_from(list(EXECUTOR_REGISTRY)), min_size=1, max_size=len(ids)))
     steps = []
     for number, kind in enumerate(kinds):
-        step: dict[str, Any] = {"id": "abcd"[number], "type": kind, "payload": draw(tasks(kind, depth + 1))}
+        step: dict[str, Any] = {"id": ids[number], "type": kind, "payload": draw(tasks(kind, depth + 1))}
         if draw(st.booleans()):
             step["on_error"] = draw(st.sampled_from(["stop", "continue"]))
         if draw(st.integers(0, 4)) == 0:

@@ -113,7 +113,7 @@ def test_no_payload_breaks_the_runner(task_type: str, sandbox: Sandbox, examples
 
     @given(tasks(task_type), st.booleans(), st.booleans())
     @settings(
-        max_examples=max(40, examples // len(EXECUTOR_REGISTRY)),
+        max_examples=max(120, examples // len(EXECUTOR_REGISTRY)),
         deadline=None,
         database=None,
         derandomize=examples == DEFAULT_EXAMPLES,

@@ -111,7 +111,8 @@ CASES = [
     ),
     Case(
         "out-of-memory",
-        service="command: [tail, /dev/zero], mem_limit: 8m, memswap_limit: 8m",
+        # The engine may hear of a first process's end before it hears why, and then never says so.
+        service='command: [sh, -c, "tail /dev/zero; sleep 1; exit 137"], mem_limit: 8m, memswap_limit: 8m',
         until=status("exited"),
         says=(
             discovers(state="exited", exit_code=137, oom_killed=True),
