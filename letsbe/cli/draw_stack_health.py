@@ -75,7 +75,7 @@ def _drift(drift: list[dict[str, Any]]) -> Table:
         name = one["container"] or one["service"]
         table.add_row(
             Text(printable(name if name != before else "")),
-            Text(printable(one["field"])),  # as it is: text in brackets would be markup
+            printable(one["field"]),
             Text(_value(one["declared"]), "green"),
             Text(_value(one["actual"]), "red"),
         )

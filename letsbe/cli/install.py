@@ -118,9 +118,9 @@ def _show(installed: Installed, output: str, done: str, after: str) -> None:
     if installed.check:
         screen.print("Would change this." if installed.changed else "Nothing would change.")
     elif installed.changed:
-        screen.print(f"[green]✓[/] {done}. {after}".rstrip())
+        screen.print(Text.assemble(("✓", "green"), f" {done}. {after}".rstrip()))
     else:
-        screen.print("[green]✓[/] Nothing changed.")
+        screen.print(Text.assemble(("✓", "green"), " Nothing changed."))
 
 
 install.params.append(output_option())

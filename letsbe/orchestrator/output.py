@@ -107,4 +107,4 @@ def _print(what: RenderableType) -> None:
     from rich.console import Console
 
     terminal = sys.stdout.isatty()
-    Console(width=None if terminal else 160, highlight=False, soft_wrap=not terminal).print(what)
+    Console(width=None if terminal else 160, highlight=False, markup=False, soft_wrap=not terminal).print(what)

@@ -55,7 +55,7 @@ def _draw(looks: Iterator[list[TaskView]]) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    with Live(console=Console(highlight=False), auto_refresh=False) as live:
+    with Live(console=Console(highlight=False, markup=False), auto_refresh=False) as live:
         for found in looks:
             live.update(table(COLUMNS, map(cells, found), empty="No tasks yet."), refresh=True)
 

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from rich.console import Console
+from rich.table import Table
 
 from letsbe.cli.draw import draw_outcome
 from letsbe.protocol import Outcome
@@ -57,3 +59,12 @@ def test_markup_in_data_is_shown_as_it_is(agent: Agent) -> None:
 def test_what_a_program_printed_does_not_steer_the_terminal(agent: Agent) -> None:
     text = drawn(agent.run("ECHO", {"message": "before\x1b]0;title\x07\x1b[2Jafter\x9b1m"}))
     assert "before\\x1b]0;title\\x07\\x1b[2Jafter\\x9b1m" in text
+
+
+def test_brackets_in_what_others_wrote_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    from letsbe.cli.output import console
+
+    table = Table()
+    table.add_row("[error] no room left, password [redacted]")
+    console().print(table)
+    assert "[error] no room left, password [redacted]" in capsys.readouterr().out
