@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -32,7 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class Orchestrator:
-    """One orchestrator. ``url`` and ``pid`` are those of the serving process; the port stays over restarts."""
+    """One orchestrator; the port of its serving process stays over restarts."""
 
     def __init__(self, path: Path, database: str | None = None, **settings: object) -> None:
         self.path = path
@@ -43,8 +44,22 @@ class Orchestrator:
         self.store = Store(self.home.database_url)
         self.ca_file = self.home.ca
         self.log_file = path / "serve.log"
-        self.url = ""
+        self._url = ""
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it serves, or served last.
+
+        Fails with its log when ``serve`` has ended by itself. One that was killed from outside is started anew, with a
+        warning that says by which signal.
+        """
+        ended = self._process.poll() if self._process is not None else None
+        if ended is not None:
+            assert ended < 0, f"serve has ended with {ended}: {self.log()}"
+            warnings.warn(f"serve, killed by signal {-ended}, is started anew: {self.log()[-2000:]}", stacklevel=2)
+            self.start()
+        return self._url
 
     @property
     def pid(self) -> int:
@@ -62,7 +77,7 @@ class Orchestrator:
         """Start ``serve``, on the port it had before if there was one, and wait until it takes connections."""
         url_file = self.path / "url"
         url_file.unlink(missing_ok=True)
-        port = self.url.rpartition(":")[2] or "0"
+        port = self._url.rpartition(":")[2] or "0"
         command = [sys.executable, "-m", "letsbe.orchestrator", "serve", "--home", str(self.path)]
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
@@ -77,7 +92,7 @@ class Orchestrator:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"serve did not start: {self.log()}")
             time.sleep(0.01)
-        self.url = url_file.read_text().strip()
+        self._url = url_file.read_text().strip()
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """End ``serve`` by a signal; its return code."""

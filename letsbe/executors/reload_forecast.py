@@ -8,20 +8,21 @@ from typing import Any
 from letsbe.executors.base import Context
 from letsbe.executors.reload_contract import Payload
 from letsbe.executors.reload_stack import ReloadStack
+from letsbe.host.clock import now
 from letsbe.tools.drift import differences
 from letsbe.tools.reload_plan import places, with_dependencies
-from letsbe.tools.reload_state import Action, Place, ServiceChange, changes, is_up, is_well
+from letsbe.tools.reload_state import Action, Place, ServiceChange, changes, has_ended_well, is_up
 
 _MAX_FIELDS = 10
 
 
 def foreseen(context: Context, stack: ReloadStack, payload: Payload) -> tuple[list[ServiceChange], list[str]]:
     """Each container with what would become of it and why, and what can't be foreseen."""
-    now = stack.containers()
+    here = stack.containers()
     services = with_dependencies(stack.services, stack.selected)
-    comparison = _Comparison(context, stack, payload, now)
-    found = {(one.name, one.number): one for one in changes(now, now)}
-    for place in places(services, now):
+    comparison = _Comparison(context, stack, payload, here)
+    found = {(one.name, one.number): one for one in changes(here, here, now())}
+    for place in places(services, here):
         one = found.setdefault(place, ServiceChange(name=place[0], number=place[1]))
         one.action, one.reason = comparison.verdict(place)
     for service in services:
@@ -37,20 +38,20 @@ def foreseen(context: Context, stack: ReloadStack, payload: Payload) -> tuple[li
 
 class _Comparison:
     def __init__(
-        self, context: Context, stack: ReloadStack, payload: Payload, now: Mapping[Place, Mapping[str, Any]]
+        self, context: Context, stack: ReloadStack, payload: Payload, here: Mapping[Place, Mapping[str, Any]]
     ) -> None:
         self._stack = stack
         self._payload = payload
-        self._now = now
+        self._here = here
         self._peers: dict[str, str] = {}
-        for (service, _), one in now.items():
+        for (service, _), one in here.items():
             self._peers.setdefault(service, one["Id"])
         names = [service.image for service in stack.services.values()]
-        self._images = context.host.engine.images([*names, *(one["Image"] for one in now.values())])
+        self._images = context.host.engine.images([*names, *(one["Image"] for one in here.values())])
 
     def verdict(self, place: Place) -> tuple[Action, str]:
         """What would become of a container that is declared, and why."""
-        container = self._now.get(place)
+        container = self._here.get(place)
         if container is None:
             return "created", "there is no such container"
         service = self._stack.services[place[0]]
@@ -65,7 +66,7 @@ class _Comparison:
             return "recreated", f"{service.image} means another image than it runs"
         if self._payload.recreate == "always":
             return "recreated", "recreate: always"
-        if not is_up(container) and not is_well(container):
+        if not is_up(container) and not has_ended_well(container):
             return "restarted", "it does not run"
         return "none", ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from letsbe.errors import DeadlineReached, LetsbeError, Terminated
 from letsbe.executors.base import Context
@@ -11,7 +12,7 @@ from letsbe.executors.reload_contract import Failure, ImageChange, Payload
 from letsbe.executors.reload_failures import failures
 from letsbe.executors.reload_stack import ReloadStack
 from letsbe.executors.reload_way_back import WayBack, WentBack
-from letsbe.host.clock import Deadline, timed_out
+from letsbe.host.clock import Deadline, now, timed_out
 from letsbe.tools import reload_plan
 from letsbe.tools.reload_state import Place, ServiceChange, changes, is_well
 
@@ -28,6 +29,7 @@ class ReloadRun:
         self._payload = payload
         self._services = reload_plan.with_dependencies(stack.services, stack.selected)
         self._references = sorted({service.image for service in self._services})
+        self._began = now()
         self._before = stack.containers()
         self._images = stack.images(self._references)
         self._up_began = False
@@ -110,10 +112,10 @@ class ReloadRun:
 
     def _wanted(self) -> list[Place]:
         """The places that have to be up: not those that were down before and that the run did not touch."""
-        now = self._stack.containers()
-        actions = {(one.name, one.number): one for one in changes(self._before, now)}
+        here = self._stack.containers()
+        actions = {(one.name, one.number): one for one in self._changes(here)}
         wanted = []
-        for place in reload_plan.places(self._services, now):
+        for place in reload_plan.places(self._services, here):
             one = actions.get(place)
             if one is not None and one.action == "none" and one.before is not None and not one.before.well:
                 self.warnings.append(f"{place[0]} was not up before and was not touched: {one.state}")
@@ -122,8 +124,8 @@ class ReloadRun:
         return wanted
 
     def _go_back(self, error: LetsbeError) -> None:
-        now = self._stack.containers()
-        services = changes(self._before, now)
+        here = self._stack.containers()
+        services = self._changes(here)
         touched = {(one.name, one.number) for one in services if one.action != "none"}
         self.images = self.images or self._moved(self._stack.images(self._references))
         way = WayBack(self._context, self._stack, self._payload, services, self.images)
@@ -131,8 +133,9 @@ class ReloadRun:
             way.tag_images_back()
             return
         if not self.failed:
-            down = {at: str(now[at]["State"]["Status"]) for at in touched if at in now and not is_well(now[at])}
-            self.failed = failures(self._context, now, down)
+            states = {place: here[place]["State"]["Status"] for place in sorted(touched & here.keys())}
+            down = {place: str(state) for place, state in states.items() if not is_well(here[place], now())}
+            self.failed = failures(self._context, here, down)
         if not self._payload.rollback:
             return
         self._context.host.progress("roll back", None, "")
@@ -146,6 +149,9 @@ class ReloadRun:
             hint = "The stack may be down: `letsbe service-discover` and `letsbe log-tail` show what is there."
             raise LetsbeError("rollback_failed", _not_back(error, went), hint=hint)
 
+    def _changes(self, here: Mapping[Place, Mapping[str, Any]]) -> list[ServiceChange]:
+        return changes(self._before, here, self._began)
+
     def _moved(self, here: Mapping[str, str]) -> list[ImageChange]:
         """References that mean another image than at the beginning."""
         found = reload_plan.moved(self._images, here).items()
@@ -153,7 +159,7 @@ class ReloadRun:
 
     def _tell(self) -> None:
         """The state now against the one before: ids and states, nothing that a program printed."""
-        self.services = changes(self._before, self._stack.containers())
+        self.services = self._changes(self._stack.containers())
         moved = self._moved(self._stack.images(self._references))
         self.changed = bool(moved) or any(one.action != "none" for one in self.services)
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from letsbe.tools.compose_model import DeclaredService
-from letsbe.tools.reload_state import Place, is_up, is_well
+from letsbe.tools.reload_state import Place, has_ended_well, is_up
 
 
 def with_dependencies(services: Mapping[str, DeclaredService], names: Iterable[str]) -> list[DeclaredService]:
@@ -49,7 +49,7 @@ def places(services: Iterable[DeclaredService], containers: Iterable[Place]) -> 
 
 def not_running(services: Iterable[DeclaredService], containers: Mapping[Place, Mapping[str, Any]]) -> list[str]:
     """The services with a container that neither runs nor has ended well, as a one-shot does."""
-    idle = {name for (name, _), one in containers.items() if not is_up(one) and not is_well(one)}
+    idle = {name for (name, _), one in containers.items() if not is_up(one) and not has_ended_well(one)}
     return [service.name for service in services if service.name in idle and service.scale]
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from letsbe.tools.compose_project import container_name, membership
+from letsbe.tools.log_time import NS, moment_ns
 
 Action = Literal["none", "created", "recreated", "restarted", "removed"]
 #: A service and the number of its container, from 1.
@@ -15,6 +16,8 @@ Place = tuple[str, int]
 
 #: In these states a start by compose does nothing.
 _UP = ("running", "restarting", "paused")
+#: How long a container must run for the engine to forget that it crashed before, in seconds.
+SETTLED_S = 10.0
 
 
 class Instance(Struct, frozen=True, kw_only=True):
@@ -25,7 +28,11 @@ class Instance(Struct, frozen=True, kw_only=True):
     image: Annotated[str, Meta(description="The image as it was asked for.")]
     image_id: Annotated[str, Meta(description="The image's id.")]
     well: Annotated[
-        bool, Meta(description="It runs and is not unhealthy, or has ended with exit code 0 and may stay so.")
+        bool,
+        Meta(
+            description="It runs, is not unhealthy and was not restarted by the engine just before the run began; or it"
+            " has ended with exit code 0 and may stay so."
+        ),
     ]
 
 
@@ -55,14 +62,14 @@ def by_place(containers: Iterable[Mapping[str, Any]]) -> dict[Place, Mapping[str
     return dict(sorted(found.items()))
 
 
-def instance(found: Mapping[str, Any]) -> Instance:
-    """A container as the outcome tells it."""
+def instance(found: Mapping[str, Any], began: float) -> Instance:
+    """A container as the outcome of a run that began at a moment (seconds since the epoch) tells it."""
     return Instance(
         container=container_name(found),
         container_id=found["Id"][:12],
         image=found["Config"]["Image"],
         image_id=found["Image"],
-        well=is_well(found),
+        well=is_well(found, began),
     )
 
 
@@ -71,13 +78,23 @@ def is_up(found: Mapping[str, Any]) -> bool:
     return found["State"]["Status"] in _UP
 
 
-def is_well(found: Mapping[str, Any]) -> bool:
-    """Whether nothing speaks against a container, however short it runs."""
+def has_ended_well(found: Mapping[str, Any]) -> bool:
+    """Whether a container has ended with exit code 0 and may stay so."""
     state = found["State"]
     policy = (found["HostConfig"].get("RestartPolicy") or {}).get("Name") or "no"
-    if state["Status"] == "exited":
-        return not state.get("ExitCode") and policy in ("no", "on-failure")
-    return state["Status"] == "running" and (state.get("Health") or {}).get("Status") != "unhealthy"
+    return state["Status"] == "exited" and not state.get("ExitCode") and policy in ("no", "on-failure")
+
+
+def is_well(found: Mapping[str, Any], at: float) -> bool:
+    """Whether nothing speaks against a container at a moment (seconds since the epoch), however short it runs.
+
+    Between two crashes every container seems to run: one that the engine has restarted has to run :data:`SETTLED_S`.
+    """
+    state = found["State"]
+    if state["Status"] != "running":
+        return has_ended_well(found)
+    settled = not found.get("RestartCount") or at - moment_ns(state["StartedAt"], at) / NS >= SETTLED_S
+    return settled and (state.get("Health") or {}).get("Status") != "unhealthy"
 
 
 def has_data(found: Mapping[str, Any]) -> bool:
@@ -90,8 +107,13 @@ def was_started(found: Mapping[str, Any]) -> bool:
     return not str(found["State"].get("StartedAt", "")).startswith("0001-")
 
 
-def changes(before: Mapping[Place, Mapping[str, Any]], after: Mapping[Place, Mapping[str, Any]]) -> list[ServiceChange]:
-    """What became of each container, by ids and states alone; ordered by service and number."""
+def changes(
+    before: Mapping[Place, Mapping[str, Any]], after: Mapping[Place, Mapping[str, Any]], began: float
+) -> list[ServiceChange]:
+    """What became of each container since a moment (seconds since the epoch), by ids and states alone.
+
+    Ordered by service and number.
+    """
     found = []
     for place in sorted({*before, *after}):
         old, new = before.get(place), after.get(place)
@@ -101,8 +123,8 @@ def changes(before: Mapping[Place, Mapping[str, Any]], after: Mapping[Place, Map
                 name=place[0],
                 number=place[1],
                 action=_action(old, new),
-                before=instance(old) if old else None,
-                after=instance(new) if new else None,
+                before=instance(old, began) if old else None,
+                after=instance(new, began) if new else None,
                 state=state.get("Status"),
                 health=_health(state),
             )

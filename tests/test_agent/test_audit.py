@@ -158,19 +158,20 @@ def test_a_journal_of_version_1_is_taken_over_with_what_is_in_it(tmp_path: Path)
 
 
 _BUSY = """
-import sys
+import itertools, sys
 from letsbe.agent.journal import Journal
 from letsbe.agent.journal_rows import ChangeRow
 from tests.test_agent.test_journal import outcome, run
 journal = Journal(sys.argv[1])
-print("ready", flush=True)
-while True:
+for number in itertools.count():
     row = run()
     journal.start(row)
     change = ChangeRow(run_id=row.id, seq=0, step="", path="/x", before_sha256=None, after_sha256="0", mode=None,
                        uid=None, gid=None, temporary=None, done=0, undone=0)
     journal.mark_change(row.id, journal.add_change(change), undone=True)
     journal.finish(row.id, outcome(row.id))
+    if number == 0:
+        print("begun", flush=True)
 """
 
 
