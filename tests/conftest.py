@@ -10,16 +10,22 @@ from pathlib import Path
 import pytest
 
 from tests.agents import Agent
-from tests.orchestrator_fixture import database, either_database
+from tests.orchestrator_fixture import chosen_database, database, either_database
 from tests.postgres import postgres
 from tests.registry import Registry
 
-__all__ = ["database", "either_database", "postgres"]
+__all__ = ["chosen_database", "database", "either_database", "postgres"]
 
 # A shell lets what it starts in the background ignore SIGINT, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _ENGINE = str(Path(__file__).resolve().parents[1] / "build" / "engine")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database", choices=("sqlite", "postgresql"), default="sqlite", help="Where orchestrators keep their tables."
+    )
 
 
 @pytest.fixture

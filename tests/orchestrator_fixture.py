@@ -3,7 +3,8 @@
 Use it in a conftest by ``from tests.orchestrator_fixture import orchestrator``, or ``shared_orchestrator`` where a test
 neither stops it nor counts what is in it: that saves a second a test.
 
-Its database is SQLite, unless a conftest has a ``database`` of its own: ``either_database`` runs every test on both.
+Its database is the one that ``pytest --database`` names, SQLite for short, unless a conftest has a ``database`` of its
+own: ``either_database`` runs every test on both.
 """
 
 from __future__ import annotations
@@ -199,9 +200,18 @@ NewDatabase = Callable[[], AbstractContextManager[str | None]]
 
 
 @pytest.fixture(scope="session")
-def database() -> NewDatabase:
-    """SQLite."""
-    return nullcontext
+def chosen_database(request: pytest.FixtureRequest) -> NewDatabase:
+    """What ``--database`` names: SQLite, or PostgreSQL."""
+    if request.config.getoption("--database") == "sqlite":
+        return nullcontext
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.database
+
+
+@pytest.fixture(scope="session")
+def database(chosen_database: NewDatabase) -> NewDatabase:
+    """Where a test's orchestrator keeps its tables."""
+    return chosen_database
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])

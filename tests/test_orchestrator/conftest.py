@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -35,9 +34,9 @@ def agent(shared_orchestrator: Orchestrator) -> FakeAgent:
 
 
 @pytest.fixture(scope="module")
-def paged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orchestrator]:
-    """A serving orchestrator with an administrator, for the pages: on SQLite, what they ask of it is the same."""
-    with prepared(tmp_path_factory.mktemp("paged"), nullcontext) as running:
+def paged(tmp_path_factory: pytest.TempPathFactory, chosen_database: NewDatabase) -> Iterator[Orchestrator]:
+    """A serving orchestrator with an administrator, for the pages, which are mostly about what is drawn."""
+    with prepared(tmp_path_factory.mktemp("paged"), chosen_database) as running:
         running.start()
         logged_in(running)
         yield running

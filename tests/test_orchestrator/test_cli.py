@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -16,14 +15,8 @@ import requests
 
 from letsbe.orchestrator.views import list_tasks
 from letsbe.protocol import epoch
-from tests.orchestrator_fixture import ROOT, NewDatabase, Orchestrator
+from tests.orchestrator_fixture import ROOT, Orchestrator
 from tests.test_orchestrator.fake_agent import add_agent, outcome, registered
-
-
-@pytest.fixture(scope="session")
-def database() -> NewDatabase:
-    """SQLite: what the commands do in either database is in test_databases.py."""
-    return nullcontext
 
 
 def run(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import datetime
 import ssl
-from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
@@ -20,14 +19,8 @@ from letsbe.orchestrator.bootstrap import initialise
 from letsbe.orchestrator.times import ago, parse_moment, parse_span
 from letsbe.protocol import Task, epoch, new_id
 from letsbe.signatures import key_id
-from tests.orchestrator_fixture import NewDatabase, Orchestrator
+from tests.orchestrator_fixture import Orchestrator
 from tests.test_orchestrator.fake_agent import registered
-
-
-@pytest.fixture(scope="session")
-def database() -> NewDatabase:
-    """SQLite: no database has a part in this."""
-    return nullcontext
 
 
 def names(home: Orchestrator) -> list[str]:

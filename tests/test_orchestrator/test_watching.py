@@ -10,18 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
-import pytest
-
-from tests.orchestrator_fixture import ROOT, NewDatabase, Orchestrator
+from tests.orchestrator_fixture import ROOT, Orchestrator
 from tests.test_orchestrator.fake_agent import add_agent
-
-
-@pytest.fixture(scope="session")
-def database() -> NewDatabase:
-    """SQLite: what is watched is what `tasks` lists."""
-    return nullcontext
 
 
 @contextmanager
