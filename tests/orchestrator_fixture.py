@@ -28,6 +28,7 @@ from letsbe.orchestrator import auth, submission, tasks, views
 from letsbe.orchestrator.bootstrap import initialise
 from letsbe.orchestrator.home import Home, open_home, settings_file
 from letsbe.orchestrator.store import Store
+from tests.ports import free_port
 from tests.postgres import Postgres
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,7 +79,7 @@ class Orchestrator:
         """Start ``serve``, on the port it had before if there was one, and wait until it takes connections."""
         url_file = self.path / "url"
         url_file.unlink(missing_ok=True)
-        port = self._url.rpartition(":")[2] or "0"
+        port = self._url.rpartition(":")[2] or str(free_port())
         command = [sys.executable, "-m", "letsbe.orchestrator", "serve", "--home", str(self.path)]
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(

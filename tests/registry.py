@@ -5,7 +5,6 @@ Images are made from the local busybox, push and pull are real, a tag can be mov
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import time
 import urllib.error
@@ -14,6 +13,7 @@ import uuid
 from pathlib import Path
 
 from tests.engine import IMAGE, docker
+from tests.ports import free_port
 
 _CONFIG = """version: 0.1
 log: {{level: error}}
@@ -96,10 +96,3 @@ class Registry:
         tags = [tag for tag in found if tag.startswith(f"{self.address}/") and not tag.endswith(":<none>")]
         for image in (*tags, *self._made):
             docker("image", "rm", "--force", image, check=False)
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listened on a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.agents import program
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -76,7 +77,7 @@ def sshd(base: Path, config_file: Path) -> Iterator[Sshd]:
     gate = shlex.join(["env", f"PYTHONPATH={ROOT}", *program(), "gate", "--config", str(config_file)])
     (base / "gate").write_text(gate)
     (base / "authorized_keys").write_text(f'restrict,command="{gate}" {(base / "client.pub").read_text()}')
-    server = Sshd(base, _free_port())
+    server = Sshd(base, free_port())
     config = _CONFIG.format(port=server.port, base=base)
     (base / "sshd_config").write_text(config)
     with (base / "log").open("wb") as log:
@@ -92,13 +93,6 @@ def sshd(base: Path, config_file: Path) -> Iterator[Sshd]:
 def keygen(*arguments: str) -> None:
     """Run ssh-keygen."""
     subprocess.run(["ssh-keygen", *arguments], check=True, capture_output=True, timeout=30)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def _wait(server: Sshd, process: subprocess.Popen[bytes]) -> None:

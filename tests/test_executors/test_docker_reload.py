@@ -23,7 +23,8 @@ from letsbe.cli.draw import draw_outcome
 from letsbe.protocol import Outcome
 from tests.agents import Agent
 from tests.engine import IMAGE, Stack, docker
-from tests.registry import Registry, free_port
+from tests.ports import free_port
+from tests.registry import Registry
 
 SECRET = "Rel0ad-S3cret-value"
 SERVES = ("RUN echo {version} > /www/version", 'CMD ["httpd", "-f", "-p", "8080", "-h", "/www"]')
@@ -219,7 +220,7 @@ def test_a_registry_that_is_silent_is_given_up_at_the_deadline(site: Site) -> No
     with socket.create_server(("127.0.0.1", site.registry.port)):
         outcome = site.agent.run("DOCKER_RELOAD", {"stack": site.stack.name, **FAST}, timeout_s=4)
     site.registry.start()
-    assert outcome.status == "timed_out"
+    assert outcome.status == "timed_out", outcome
     assert not outcome.changed
     assert (site.ids(), site.version()) == (before, served)
 
@@ -312,7 +313,7 @@ def test_a_cancelled_reload_goes_back(site: Site) -> None:
     running.send_signal(signal.SIGTERM)
     output, _ = running.communicate(timeout=60)
     outcome = json.loads(output)
-    assert outcome["status"] == "cancelled"
+    assert outcome["status"] == "cancelled", outcome["error"]
     assert outcome["data"]["rolled_back"] is True
     assert site.version() == served
 
@@ -324,7 +325,7 @@ def test_the_deadline_of_a_step_leaves_time_to_go_back(site: Site) -> None:
     outcome = site.agent.run(
         "COMPOSITE", {"steps": [{"id": "reload", "type": "DOCKER_RELOAD", "payload": payload, "timeout_s": 7}]}
     )
-    assert outcome.status == "timed_out"
+    assert outcome.status == "timed_out", outcome
     assert outcome.data["steps"][0]["outcome"]["data"]["rolled_back"] is True
     assert site.version() == served
 
