@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,8 +17,13 @@ from letsbe.host.readable import Readable
 from letsbe.tools.compose_load import read_stack
 from letsbe.tools.compose_model import DeclaredService
 from letsbe.tools.compose_project import PROJECT_LABEL
+from letsbe.tools.compose_up import name_holder
 from letsbe.tools.reload_plan import not_running, with_dependencies
 from letsbe.tools.reload_state import Place, by_place
+
+#: How often containers are made when one of the stack's own stands in the way, and the pause between, in seconds.
+CREATE_ATTEMPTS = 3
+CREATE_AGAIN_S = 0.5
 
 
 class ReloadStack:
@@ -70,11 +76,28 @@ class ReloadStack:
         def left() -> float | None:
             return None if within is None else within.remaining()
 
-        self.changes.create(names, timeout_s=left(), recreate_all=recreate_all, remove_orphans=remove_orphans)
+        for attempt in range(CREATE_ATTEMPTS):
+            try:
+                self.changes.create(names, timeout_s=left(), recreate_all=recreate_all, remove_orphans=remove_orphans)
+                break
+            except LetsbeError as error:
+                if attempt == CREATE_ATTEMPTS - 1 or not self._came_late(name_holder(error.message)):
+                    raise
+                time.sleep(CREATE_AGAIN_S)
         services = with_dependencies(self.services, names or self.selected)
         idle = not_running(services, self.containers())
         if idle:
             self.changes.up(idle, timeout_s=left())
+
+    def _came_late(self, holder: str | None) -> bool:
+        """Whether a container that was in the way is the stack's own, or gone already.
+
+        The engine ends what a killed compose asked of it: it may make a container after compose has looked.
+        """
+        if holder is None:
+            return False
+        found = self._context.host.engine.inspect([holder])
+        return not found or (found[0]["Config"].get("Labels") or {}).get(PROJECT_LABEL) == self.project
 
     def images(self, references: Iterable[str]) -> dict[str, str]:
         """Which image each reference means; those that are not here are left out."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 #: What logrus, compose's own logger, puts before a line that is no error.
 _NO_ERROR = re.compile(r"time=\S+ level=(?:warning|info|debug) ")
+_NAME_TAKEN = re.compile(r'name "[^"]+" is already in use by container "?([0-9a-f]{12,64})')
 _STAMP = re.compile(r'^time=\S+ level=\w+ msg="?')
 
 #: Whatever was to be pulled or built is here by then.
@@ -53,6 +54,12 @@ def remove_argv(docker: str, containers: Iterable[str]) -> list[str]:
 def tag_argv(docker: str, image_id: str, reference: str) -> list[str]:
     """Let a name mean an image that is here."""
     return [docker, "image", "tag", image_id, reference]
+
+
+def name_holder(words: str) -> str | None:
+    """The id of the container that has the name which compose wanted to give, when that is what it complains of."""
+    found = _NAME_TAKEN.search(words)
+    return found[1] if found else None
 
 
 def words_of(stderr: str, limit: int = 2000) -> str:

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from letsbe.agent.caller import this_caller
+from letsbe.agent.outcomes import Request
+from letsbe.agent.runner import Runner
 from letsbe.protocol import Outcome
 from tests.agents import Agent
 from tests.engine import IMAGE, Stack, docker
@@ -138,6 +141,28 @@ def test_a_stack_that_never_ran_is_taken_away_again(agent: Agent, up: Up) -> Non
     assert outcome.error.message.startswith("not up after 0 s: broken exited with 5")
     assert outcome.data["rolled_back"] is True
     assert stack.compose("ps", "--all", "--quiet") == ""
+
+
+def test_a_container_of_the_stack_that_comes_late_is_no_conflict(agent: Agent, up: Up) -> None:
+    """As the engine may make one for a compose that was killed; here until the second attempt."""
+    stack = up(f"services: {{web: {{{SLEEP}}}}}\n")
+    label = f"com.docker.compose.project={stack.name}"
+    docker("run", "-d", "--name", f"{stack.name}-web-1", "--label", label, IMAGE, "sleep", "1000")
+    attempts = []
+
+    def told(step: str, *_: object) -> None:
+        if step == "create":
+            attempts.append(step)
+            if len(attempts) == 2:
+                docker("rm", "--force", f"{stack.name}-web-1")
+
+    runner = Runner(agent.config, origin="local", caller=this_caller())
+    runner.on_progress = told
+    payload = {"stack": str(stack.directory), "pull": "never", "wait_timeout_s": 60, "stable_s": 0.3}
+    outcome = runner.run(Request(type="DOCKER_RELOAD", payload=payload))
+    assert outcome.error is None
+    assert actions(outcome) == {"web.1": "created"}
+    assert len(attempts) == 2
 
 
 def test_containers_of_another_project_are_not_doubled(agent: Agent, up: Up) -> None:

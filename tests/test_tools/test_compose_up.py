@@ -9,6 +9,7 @@ from letsbe.tools.compose_progress import PullProgress
 from letsbe.tools.compose_up import (
     build_argv,
     create_argv,
+    name_holder,
     pull_argv,
     remove_argv,
     tag_argv,
@@ -33,6 +34,12 @@ def test_arguments() -> None:
     ]
     assert remove_argv("docker", ["a", "b"]) == ["docker", "container", "rm", "--force", "a", "b"]
     assert tag_argv("docker", "sha256:1", "app:1") == ["docker", "image", "tag", "sha256:1", "app:1"]
+
+
+def test_the_container_that_has_the_name_is_found() -> None:
+    said = 'Conflict. The container name "/shop-web-1" is already in use by container "%s". You have to remove'
+    assert name_holder(said % ("0123456789ab" * 5 + "0123")) == "0123456789ab" * 5 + "0123"
+    assert name_holder("Bind for 127.0.0.1:80 failed: port is already allocated") is None
 
 
 @pytest.mark.parametrize(
