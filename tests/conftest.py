@@ -16,6 +16,20 @@ from tests.registry import Registry
 
 __all__ = ["chosen_database", "database", "either_database", "postgres"]
 
+#: Files whose tests take more than half a minute together, the longest first.
+_LONG = (
+    "tests/test_executors/test_docker_reload",
+    "tests/test_agent/test_crash",
+    "tests/test_orchestrator/test_cli",
+    "tests/faults/",
+    "tests/test_orchestrator/test_databases",
+    "tests/test_orchestrator/test_key",
+    "tests/test_build/",
+    "tests/test_cron",
+    "tests/fuzz/",
+    "tests/test_host/test_files_killed",
+)
+
 # A shell lets what it starts in the background ignore SIGINT, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -26,6 +40,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--database", choices=("sqlite", "postgresql"), default="sqlite", help="Where orchestrators keep their tables."
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first, so that no process of tests is left with one of them in the end."""
+
+    def place(item: pytest.Item) -> int:
+        return next((number for number, name in enumerate(_LONG) if item.nodeid.startswith(name)), len(_LONG))
+
+    items.sort(key=place)
 
 
 @pytest.fixture
