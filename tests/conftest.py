@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import nginx
 from tests.agents import Agent
 from tests.orchestrator_fixture import chosen_database, database, either_database
 from tests.postgres import postgres
@@ -65,6 +66,13 @@ def engine() -> Iterator[str]:
     yield "letsbe-test/busybox:1"
     if not answered:
         subprocess.run([_ENGINE, "stop"], check=True)
+
+
+@pytest.fixture(scope="session")
+def nginx_image(engine: str) -> str:
+    """The name of an image with nginx."""
+    nginx.build()
+    return nginx.IMAGE
 
 
 @pytest.fixture(scope="session")

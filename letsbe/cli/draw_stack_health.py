@@ -59,6 +59,7 @@ def _odd(data: dict[str, Any]) -> list[str]:
     for one in data["images_outdated"]:
         by = "another image has its name now" if one["local"] else "no image has its name any more"
         lines.append(f"{one['container']} runs an older {one['image']}: {by}")
+    lines += [one["detail"] for one in data["stale_upstreams"]]
     for one in data["renamed"]:
         count = len(one["containers"])
         lines.append(f"{count} container{'s' * (count > 1)} of this directory belong to the project {one['project']}")

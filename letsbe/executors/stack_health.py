@@ -11,6 +11,7 @@ from letsbe.executors.base import BaseExecutor, ExecutionResult
 from letsbe.executors.stack_config import declared
 from letsbe.executors.stack_drift import Drift, OutdatedImage, StackDrift
 from letsbe.executors.stack_source import FoundStack, Json, StackSource
+from letsbe.executors.stack_upstreams import StackUpstreams, StaleUpstream
 from letsbe.tools.compose_model import ComposeModel
 from letsbe.tools.compose_project import Membership, container_name, membership
 from letsbe.tools.compose_stack import project_name
@@ -26,7 +27,8 @@ class Payload(base.Payload, frozen=True):
         str, Meta(description="A project name, or the directory of a stack.", min_length=1, max_length=4095)
     ]
     deep: Annotated[
-        bool, Meta(description="Compare every field of every container too; false: only what is there and runs.")
+        bool,
+        Meta(description="Compare every field and where nginx sends to as well; false: only what is there and runs."),
     ] = True
 
 
@@ -88,12 +90,17 @@ class Data(base.Data):
     ] = []
     volumes_missing: Annotated[list[str], Meta(description="Volumes that are declared and not there.")] = []
     networks_missing: Annotated[list[str], Meta(description="Networks that are declared and not there.")] = []
+    stale_upstreams: Annotated[
+        list[StaleUpstream],
+        Meta(description="Where an nginx sends, or may send, to addresses that containers had before."),
+    ] = []
 
 
 class StackHealth(BaseExecutor[Payload, Data]):
     """Compare a stack's compose files with its containers: what is missing, stopped, orphaned, or runs otherwise.
 
-    Fields are compared one by one, as the engine and compose would have filled them in. Nothing is changed.
+    Fields are compared one by one, as the engine and compose would have filled them in. An nginx that may still send to
+    addresses which containers had before is found. Nothing is changed.
     """
 
     type = "STACK_HEALTH"
@@ -114,12 +121,14 @@ class StackHealth(BaseExecutor[Payload, Data]):
         _sort(containers, model, stack, data)
         _renamed(stack, model, data)
         self._resources(containers, model, stack, data)
+        upstreams = StackUpstreams(self.context, containers)
         if payload.deep:
             drift = StackDrift(self.context, model, containers)
             data.drift += drift.differences()
             data.images_outdated = drift.outdated_images()
+            data.stale_upstreams = upstreams.stale()
         _judge(data, stack)
-        return ExecutionResult(data=data)
+        return ExecutionResult(data=data, warnings=upstreams.warnings)
 
     def _resources(
         self, containers: list[tuple[Json, Membership]], model: ComposeModel, stack: FoundStack, data: Data
@@ -199,6 +208,7 @@ def _judge(data: Data, stack: FoundStack) -> None:
     wrong += [f"the network {name} is not there" for name in data.networks_missing]
     odd = [f"{name} runs otherwise than declared: {fields}" for name, fields in _by_container(data.drift)]
     odd += [f"{one.container}: {one.image} is another image by now" for one in data.images_outdated]
+    odd += [one.detail for one in data.stale_upstreams]
     odd += [f"{one.container} belongs to no declared service" for one in data.orphans]
     odd += [
         f"{len(one.containers)} containers of {data.dir} belong to the project {one.project}" for one in data.renamed

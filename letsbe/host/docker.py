@@ -133,6 +133,26 @@ class Engine:
 
         return LogStream(tty=tty, chunks=chunks(), close=lambda: _hang_up(response))
 
+    def archive(self, container: str, path: str, *, most_bytes: int) -> bytes | None:
+        """A tar of a file, or with ``/.`` at its end of a directory, in a container as it is; None: not there.
+
+        What is mounted is in it. ``archive_too_large`` when it has more than ``most_bytes``.
+        """
+        client = self._client()
+        asked = {"url": self._url(f"/containers/{_quoted(container)}/archive"), "params": {"path": path}}
+        plain = {"Accept-Encoding": "identity"}  # so that the bytes that come are those that count
+        with self._told(), client.get(**asked, headers=plain, stream=True, timeout=self._answer_s) as response:
+            content = bytes(response.raw.read(most_bytes + 1))
+        if response.status_code == 404:
+            return None
+        if not response.ok:
+            raise _refused(response.status_code, content)
+        if len(content) > most_bytes:
+            raise LetsbeError(
+                "archive_too_large", f"{path} has more than {most_bytes} bytes", hint="Move what is large elsewhere."
+            )
+        return content
+
     def _each(self, path: str, names: Iterable[str]) -> list[Json | None]:
         """The answer for each name, None where there is none; asked side by side."""
         paths = [path.format(_quoted(name)) for name in names]

@@ -1,4 +1,4 @@
-"""Listening sockets in ``/proc/PID/net/{tcp,tcp6,udp,udp6}``: see proc(5) and the kernel's proc_net_tcp.rst."""
+"""Sockets in ``/proc/PID/net/{tcp,tcp6,udp,udp6}``: see proc(5) and the kernel's proc_net_tcp.rst."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ Protocol = Literal["tcp", "udp"]
 _LISTEN = "0A"
 #: A UDP socket that is connected to nobody.
 _UNCONNECTED = "07"
+
+
+class Connection(Struct, frozen=True):
+    """A TCP connection that is asked for, is there or has just ended: this side's address and port, and the other's."""
+
+    addr: str
+    port: int
+    peer: str
+    peer_port: int
 
 
 class NetSocket(Struct, frozen=True):
@@ -35,6 +44,19 @@ def listening(table: str, proto: Protocol) -> Iterator[NetSocket]:
         try:
             address, _, port = fields[1].partition(":")
             yield NetSocket(proto, _address(address), int(port, 16), int(fields[9]))
+        except ValueError:
+            continue
+
+
+def connections(table: str) -> Iterator[Connection]:
+    """The connections of one table; lines that can't be read are left out."""
+    for line in table.splitlines()[1:]:
+        fields = line.split()
+        if len(fields) < 4 or fields[3] == _LISTEN:
+            continue
+        try:
+            (address, _, port), (peer, _, peer_port) = fields[1].partition(":"), fields[2].partition(":")
+            yield Connection(_address(address), int(port, 16), _address(peer), int(peer_port, 16))
         except ValueError:
             continue
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 
 from msgspec import Struct
@@ -35,6 +36,15 @@ def one_process(pid: int) -> TableEntry | None:
     except OSError:
         return None
     return TableEntry(int(fields[1]), int(fields[3]), int(fields[19]), fields[0] in (b"Z", b"X"))
+
+
+def started_at(ticks: int) -> float:
+    """A moment in clock ticks since the machine was started, in seconds since the epoch by the clock of now.
+
+    So moments can be compared even if the clock was set between them.
+    """
+    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return booted + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def own_children() -> frozenset[int]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from msgspec import Struct
 
 from letsbe.host import sock_diag
-from letsbe.host.net_tables import NetSocket, Protocol, listening
+from letsbe.host.net_tables import Connection, NetSocket, Protocol, connections, listening
 
 _TABLES: tuple[tuple[str, Protocol], ...] = (("tcp", "tcp"), ("tcp6", "tcp"), ("udp", "udp"), ("udp6", "udp"))
 #: Namespaces read at once.
@@ -79,6 +79,16 @@ def tables(pids: list[int | None]) -> dict[int | None, list[NetSocket]]:
     with ThreadPoolExecutor(min(PARALLEL, len(pids)), "sockets") as pool:
         found = zip(pids, pool.map(lambda pid: list(_sockets(pid)), pids), strict=True)
         return {pid: sockets for pid, sockets in found if pid is None or os.path.exists(f"/proc/{pid}")}
+
+
+def connected(pids: Iterable[int]) -> dict[int, set[Connection]]:
+    """The TCP connections in the network namespaces of some processes, those of ended processes left out."""
+    found: dict[int, set[Connection]] = {}
+    for pid in pids:
+        for name in ("tcp", "tcp6"):
+            with suppress(OSError), open(f"/proc/{pid}/net/{name}", encoding="ascii") as table:
+                found.setdefault(pid, set()).update(connections(table.read()))
+    return found
 
 
 def _sockets(pid: int | None) -> Iterator[NetSocket]:

@@ -64,6 +64,8 @@ class Case:
     #: What the service adds to :data:`tests.faults.docker.scene.BASE`, in YAML's flow style. ``{secret}`` is one of the
     #: stack's, ``{unique}`` a name, ``{taken}`` a port that something else listens on.
     service: str = ""
+    #: Likewise, of a second service ``{service}-behind``, which is not touched by what is declared ``later``.
+    behind: str | None = None
     #: Lines of a Dockerfile: ``{image}`` is an image of them in a registry of the case's own, alone.
     image: tuple[str, ...] | None = None
     #: What is written there instead once the stack is up; ``None``: the service is not declared any more.

@@ -39,6 +39,11 @@ def made_before_now(found: Json) -> bool:
     return time.time() - datetime.fromisoformat(found["Created"]).timestamp() > 1.1
 
 
+def started_long_ago(found: Json) -> bool:
+    """What loaded a name then can't have been loading it only now."""
+    return time.time() - datetime.fromisoformat(found["State"]["StartedAt"]).timestamp() > 5
+
+
 def status(wanted: str) -> Sign:
     return lambda found: found["State"]["Status"] == wanted
 

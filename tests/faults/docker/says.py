@@ -140,3 +140,13 @@ def _differs(drift: Json) -> tuple[str, Any, Any]:
 def resources(by: str = "{project}", **lists: Any) -> Says:
     """STACK_HEALTH of the stack named like this: some of its lists."""
     return Says("STACK_HEALTH", {"stack": by}, lambda outcome, names: {key: outcome.data[key] for key in lists}, lists)
+
+
+def sends(*upstreams: tuple[str, list[Any], bool]) -> Says:
+    """STACK_HEALTH: where the service's nginx sends what it may not: upstream, who is there instead, proven."""
+
+    def part(outcome: Outcome, names: Json) -> Any:
+        mine = [one for one in outcome.data["stale_upstreams"] if one["container"] == names["container"]]
+        return [(one["upstream"], [place["container"] for place in one["sends_to"]], one["proven"]) for one in mine]
+
+    return Says("STACK_HEALTH", {"stack": "{project}"}, part, list(upstreams))

@@ -91,6 +91,7 @@ class Scene:
 
     def _compose(self, services: dict[str, str]) -> str:
         some = services or {"another": ""}  # a stack without services is none
+        some |= {f"{name}-behind": case.behind for name, case in self.cases.items() if case.behind is not None}
         rows = [f"  {name}: {{<<: *base{', ' if text else ''}{text}}}" for name, text in some.items()]
         for kind in ("volumes", "networks"):
             named = [one for case in self.cases.values() for one in getattr(case, kind)]

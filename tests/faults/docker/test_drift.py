@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
+from tests import nginx
 from tests.engine import IMAGE, docker
 from tests.faults.docker.case import Case, Has, Peer
-from tests.faults.docker.faults import by_hand, replaced, status
-from tests.faults.docker.says import compares, refused, resources
+from tests.faults.docker.faults import by_hand, replaced, started_long_ago, status
+from tests.faults.docker.says import compares, refused, resources, sends
 from tests.faults.docker.scene import Scene
 
 #: A tag that is moved while a container runs from what it named before.
@@ -25,7 +28,7 @@ RUNNING = Peer("docker compose ps --format '{{.State}}' {service}", "running")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def retagged(engine: str) -> Iterator[None]:
+def retagged(engine: str, nginx_image: str) -> Iterator[None]:
     docker("tag", IMAGE, RETAGGED)
     yield
     docker("image", "rm", "--force", RETAGGED, check=False)
@@ -33,6 +36,39 @@ def retagged(engine: str) -> Iterator[None]:
 
 def retag(scene: Scene, service: str) -> None:
     docker("commit", "--message", "another", scene.stack.container(service), RETAGGED)
+
+
+def elsewhere(scene: Scene, service: str) -> None:
+    """What is behind nginx is started again at another address, some time after nginx had looked it up."""
+    behind = scene.stack.container(f"{service}-behind")
+    before = nginx.address(behind)
+    nginx.loaded(scene.stack.container(service))
+    scene.wait(service, started_long_ago)
+    with ExitStack() as others:
+        while nginx.address(behind) == before:
+            docker("stop", "--time", "0", behind)
+            network = f"{scene.stack.name}_default"
+            other = docker("run", "-d", "--network", network, IMAGE, "sleep", "1000").strip()
+            others.callback(docker, "rm", "-f", other)
+            docker("start", behind)
+
+
+def elsewhere_and_asked(scene: Scene, service: str) -> None:
+    elsewhere(scene, service)
+    nginx.ask(scene.stack.container(service), "504")
+
+
+def an_nginx(service: str) -> dict[str, Any]:
+    """What the cases of an nginx, named like this, have in common: it is before a service of its own."""
+    server = f"server {{ location / {{ proxy_connect_timeout 1s; proxy_pass http://{service}-behind:80; }} }}"
+    return {
+        "name": service,
+        "service": f"image: '{nginx.IMAGE}', command: [nginx, '-c', /conf/{service}, '-g', daemon off;],"
+        f" volumes: ['./nginx:/conf:ro'], depends_on: ['{service}-behind']",
+        "behind": "",
+        "files": {f"nginx/{service}": nginx.configuration(server)},
+        "peer": RUNNING,
+    }
 
 
 def without_volume(scene: Scene, service: str) -> None:
@@ -210,6 +246,17 @@ CASES = [
         fault=lambda scene, service: scene.declare({service: ""}, project=scene.names(service)["unique"]),
         says=(resources(by="{dir}", renamed=[{"project": "{project}", "containers": ["{container}"]}]),),
         peer=Peer("docker compose ps -a -q", r"\A\Z", shown="nothing"),
+    ),
+    Case(**an_nginx("nginx-untouched"), says=(sends(),)),
+    Case(
+        **an_nginx("nginx-not-asked-since"),
+        fault=elsewhere,
+        says=(sends(("nginx-not-asked-since-behind:80", [], False)),),
+    ),
+    Case(
+        **an_nginx("nginx-sends-to-nobody"),
+        fault=elsewhere_and_asked,
+        says=(sends(("nginx-sends-to-nobody-behind:80", [None], True)),),
     ),
     Case(
         "compose-file-broken-beneath",
