@@ -45,6 +45,7 @@ FATES: dict[str, Fate] = {
     "timed_out": Fate("timed_out", EXIT_TIMED_OUT),
     "cancelled": Fate("cancelled", EXIT_INTERRUPTED),
     "interrupted": Fate("interrupted", EXIT_INTERRUPTED),
+    "cut_off": Fate("interrupted", EXIT_INTERRUPTED),
 }
 
 _DEFAULT_FATE = Fate("failed", EXIT_FAILED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Set
 
 from letsbe import frozen
 from letsbe.agent.config import Config
@@ -28,21 +29,22 @@ def tidy(config: Config, journal: Journal) -> None:
         logger().warning("not all that is old was removed", path=error.filename, reason=error.strerror)
 
 
-def settle_crashed(config: Config, journal: Journal) -> None:
+def settle_crashed(config: Config, journal: Journal, *, held: Set[str] = frozenset()) -> None:
     """Give runs that are ``started`` without their process their outcome, see :func:`letsbe.agent.recovery.recover`."""
     if journal.in_state("started", 1):
         from letsbe.agent.recovery import recover
 
-        recover(config, journal)
+        recover(config, journal, held=held)
 
 
 def _tidy_daily(config: Config, journal: Journal) -> None:
-    from letsbe.agent import undo
+    from letsbe.agent import rollback_record, undo
     from letsbe.agent.inbox import Inbox
     from letsbe.agent.locks import Locks
 
     journal.prune()
     undo.prune(config.state_dir)
+    rollback_record.sweep(config.state_dir, kept={run.id for run in journal.in_state("started")})
     Locks(config.state_dir).sweep()
     _remove_stale_temporaries(config.state_dir)
     inbox = Inbox(config.state_dir)
@@ -53,7 +55,7 @@ def _tidy_daily(config: Config, journal: Journal) -> None:
 
 def _remove_stale_temporaries(state_dir: str) -> None:
     """What a crash left of the agent's own small files."""
-    for directory in (state_dir, os.path.join(state_dir, "inbox")):
+    for directory in (state_dir, os.path.join(state_dir, "inbox"), os.path.join(state_dir, "rollback")):
         try:
             names = [name for name in os.listdir(directory) if name.endswith(".tmp")]
         except FileNotFoundError:

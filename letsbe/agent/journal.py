@@ -82,6 +82,16 @@ class Journal(JournalFile):
                 audit.append(self._db, run_id, "again")
         return updated.rowcount == 1
 
+    def take_over(self, run_id: str) -> None:
+        """This process goes on with a run whose own is gone; the crash is counted with the same write."""
+        process = this_process()
+        self._tell(
+            run_id,
+            "resumed",
+            "UPDATE run SET reruns = reruns + 1, pid = ?, pid_started = ?, boot_id = ? WHERE id = ?",
+            (process.pid, process.started, process.boot_id, run_id),
+        )
+
     def progress(self, run_id: str, step: str, percent: int | None, message: str) -> None:
         """How far a run is."""
         self._write(

@@ -71,6 +71,7 @@ class Poll:
         held = hold.current(journal)
         self.polled.held = "" if held is None else str(held)
         locks = Locks(self.config.state_dir)
+        tidy(self.config, journal)  # a rollback that a crash cut off may take minutes: others poll meanwhile
         with ExitStack() as exchange:
             try:
                 exchange.enter_context(locks.hold({"poll"}, holder_now("poll", None)))
@@ -79,7 +80,6 @@ class Poll:
                     raise
                 self.polled.skipped = busy.message
                 return
-            tidy(self.config, journal)
             window = breaker.load(journal)
             if window.is_open and not self._at_once:
                 self.polled.skipped = f"not before {time.ctime(window.not_before)}: {window.reason}"

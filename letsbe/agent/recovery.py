@@ -1,15 +1,24 @@
-"""After a crash: runs whose process is gone are run again where that is safe, else told as ``interrupted``."""
+"""After a crash: runs whose process is gone are run again where that is safe, else told as ``interrupted``.
+
+One that was being rolled back is first brought to the end of that (:mod:`letsbe.agent.resumption`)."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Set
+from contextlib import ExitStack
+
+import msgspec
 
 from letsbe import __version__
+from letsbe.agent import rollback_record
 from letsbe.agent.config import Config
+from letsbe.agent.durable import remove
 from letsbe.agent.inbox import Inbox
 from letsbe.agent.journal import Journal
 from letsbe.agent.journal_rows import Run
 from letsbe.agent.locks import Locks, holder_now
+from letsbe.agent.resumption import Resumption, claim, go_on
 from letsbe.agent.steps import PUTTING_BACK
 from letsbe.agent.undo import Undo
 from letsbe.errors import LetsbeError
@@ -25,20 +34,33 @@ WAIT_S = 60.0
 MAX_CRASHES = 3
 
 
-def recover(config: Config, journal: Journal) -> list[Outcome]:
+def recover(config: Config, journal: Journal, *, held: Set[str] = frozenset()) -> list[Outcome]:
     """Settle every run that is ``started`` without its process; returns the outcomes of those that end here.
 
     A task of the orchestrator whose type is ``rerun_safe`` waits for the next poll to run it again, up to
-    :data:`MAX_CRASHES` runs in all; a run by hand or over SSH is never repeated, since nobody waits for it.
+    :data:`MAX_CRASHES` runs in all; a run by hand or over SSH is never repeated, since nobody waits for it. A run that
+    was being rolled back is gone on with, as often, if its locks are free or among those ``held`` by the caller; else
+    it is left for the next time.
 
     Processes that it left running are killed. Each file that it was changing is compared with what it held before and
     should hold after, so that the outcome tells which of the two is there. One process at a time does it: another one
-    that settles the same run could take the next run's change for a half-written file.
+    that settles the same run could take the next run's change for a half-written file. A rollback may take minutes, so
+    it is only claimed under that lock.
     """
     if not _crashed(journal):
         return []
-    with Locks(config.state_dir).hold({"recovery"}, holder_now("recovery", None), WAIT_S):
-        settled = [_settle(config, journal, run) for run in _crashed(journal)]
+    settled: list[Outcome | None] = []
+    with ExitStack() as locked:
+        resumptions: list[Resumption] = []
+        with Locks(config.state_dir).hold({"recovery"}, holder_now("recovery", None), WAIT_S):
+            for run in _crashed(journal):
+                killed = kill_marked(run.id)
+                found = rollback_record.load(config.state_dir, run.id)
+                if found is None or run.reruns + 1 >= MAX_CRASHES:
+                    settled.append(_settle(config, journal, run, killed))
+                elif (resumption := claim(config, journal, run, found, held, locked)) is not None:
+                    resumptions.append(resumption)
+        settled += [_resume(config, journal, resumption) for resumption in resumptions]
     return [outcome for outcome in settled if outcome is not None]
 
 
@@ -52,10 +74,9 @@ def _crashed(journal: Journal) -> list[Run]:
     return [run for run in journal.in_state("started") if run.process_is_gone]
 
 
-def _settle(config: Config, journal: Journal, run: Run) -> Outcome | None:
-    """The outcome of a crashed run; None when it will run again."""
-    killed = kill_marked(run.id)
-    put_back = _resume_rollback(config, journal, run)
+def _settle(config: Config, journal: Journal, run: Run, killed: int, problem: str = "") -> Outcome | None:
+    """The outcome of a crashed run; None when it will run again. ``problem``: why its rollback could not go on."""
+    put_back = _put_files_back(config, journal, run, problem)
     findings, changed = _findings(config, journal, run)
     if killed:
         findings.append(f"{killed} processes that it had started were still running and were killed")
@@ -67,20 +88,42 @@ def _settle(config: Config, journal: Journal, run: Run) -> Outcome | None:
     if run.reruns:
         why = f"{why}; {_crashes(run.reruns + 1)}"
     outcome = _interrupted(run, findings, changed, why)
-    journal.finish(run.id, outcome, steps_from=("started",))
-    Inbox(config.state_dir).drop(run.id)
+    _end(config, journal, outcome)
     return outcome
 
 
-def _resume_rollback(config: Config, journal: Journal, run: Run) -> list[str]:
-    """Of a chain that a crash stopped while its files were put back: put the rest of them back, and tell so."""
+def _resume(config: Config, journal: Journal, resumption: Resumption) -> Outcome | None:
+    """The outcome of a run whose rollback is gone on with here."""
+    run = resumption.run
+    try:
+        outcome, restored = go_on(config, journal, resumption)
+    except LetsbeError as error:
+        return _settle(config, journal, run, 0, error.message)
+    findings, changed = _findings(config, journal, run)
+    findings += [f"{path} was put back after the crash" for path in restored]
+    data = {"last_step": run.step, "findings": findings, **outcome.data}
+    outcome = msgspec.structs.replace(outcome, data=data, changed=outcome.changed or changed)
+    _end(config, journal, outcome)
+    return outcome
+
+
+def _end(config: Config, journal: Journal, outcome: Outcome) -> None:
+    run_id = outcome.task_id or ""
+    journal.finish(run_id, outcome, steps_from=("started",))
+    Inbox(config.state_dir).drop(run_id)
+    remove(rollback_record.path_of(config.state_dir, run_id))
+
+
+def _put_files_back(config: Config, journal: Journal, run: Run, problem: str) -> list[str]:
+    """Of a chain whose rollback was cut off and can't be gone on with: put the rest of the files back, and tell so."""
     outer, _, phase = run.step.rpartition(".")
     if phase != PUTTING_BACK:
-        return []
+        return [f"its rollback could not go on: {problem}"] if problem else []
     undone = Undo(config.state_dir, journal, Files(config.roots)).put_back(run.id, step=outer or None, resumed=True)
     told = [f"{path} was put back after the crash" for path in undone.restored]
     told += [f"not put back: {problem}" for problem in undone.problems]
-    return [*told, "its rollback was cut off; what its steps did beyond files may not have been put back"]
+    why = f" and could not go on ({problem})" if problem else ""
+    return [*told, f"its rollback was cut off{why}; what its steps did beyond files may not have been put back"]
 
 
 def _may_run_again(run: Run) -> bool:

@@ -28,6 +28,7 @@ from letsbe.tools.redaction import Redactor
 
 if TYPE_CHECKING:
     from letsbe.agent.journal import Journal
+    from letsbe.agent.rollback_record import RollbackRecord
 
 
 class Runner:
@@ -110,6 +111,7 @@ class Runner:
 
                 outcome = hold.warned(journal, outcome)
             self._finished = outcome = finish(self.config, journal, run_id, outcome)
+            steps.ended()
             if kind.changes and request.task_id is None:
                 log_outcome(outcome, self.origin)
             return outcome
@@ -121,7 +123,31 @@ class Runner:
         holder = holder_now(request.type, run_id)
         stack.enter_context(Locks(self.config.state_dir).hold(names, holder, request.lock_wait_s))
         if journal is not None:  # who held them may have been killed: what it left half done is put right first
-            settle_crashed(self.config, journal)
+            settle_crashed(self.config, journal, held=names)
+
+    def go_on(
+        self,
+        request: Request,
+        run_id: str,
+        journal: Journal,
+        record: RollbackRecord,
+        redactor: Redactor,
+        held: set[str],
+    ) -> tuple[Outcome, list[str]]:
+        """Execute once more a run that a crash cut off in its rollback, and that has its row and its locks ``held``.
+
+        Its steps give what they gave; what was not put back yet is. Returns what it comes to, and the files that were
+        put back. Raises what stands in the way.
+        """
+        clock = Stopwatch()
+        kind = executor_class(request.type)
+        payload: Payload = payloads.decode(request.payload, kind.payload_type)
+        for secret in payloads.secrets_in(payload):
+            redactor.meet(secret)
+        context, steps = self._context(request, kind, payload, redactor, journal, run_id, record)
+        steps.held = held
+        with steps.locked:
+            return clock.outcome(request, redactor, result=kind(context).execute(payload)), steps.restored
 
     def run_step(
         self, executor: BaseExecutor[Any, Any], payload: Payload, request: Request, redactor: Redactor
@@ -158,13 +184,14 @@ class Runner:
         redactor: Redactor,
         journal: Journal | None,
         run_id: str,
+        record: RollbackRecord | None = None,
     ) -> tuple[Context, RunSteps]:
         snapshots = None
         if journal is not None and kind.changes and not request.check:
             from letsbe.agent.undo import Snapshots
 
             snapshots = Snapshots(self.config.state_dir, journal, run_id)
-        steps = RunSteps(self, request, redactor, journal, snapshots, run_id)
+        steps = RunSteps(self, request, redactor, journal, snapshots, run_id, record)
         host = Host(
             files=Files(self.config.roots, snapshots, only=self._paths, check=request.check),
             processes=Processes(check=request.check, mark=run_id),

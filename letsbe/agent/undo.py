@@ -170,6 +170,8 @@ class Undo:
 
     def _sweep(self, path: str) -> None:
         directory, name = os.path.split(path)
+        if not self._files.exists(directory):
+            return
         for entry in self._files.list(directory, 1, _MOST_ENTRIES):
             if entry.path.startswith(f".{name}."):
                 with suppress(LetsbeError):  # no temporary file of ours

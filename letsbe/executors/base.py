@@ -94,10 +94,12 @@ class Steps(Protocol):
     def as_json(self, outcome: Outcome) -> Any:
         """An outcome as JSON values."""
 
-    def putting_back(self, seconds: float, *, resumable: bool) -> AbstractContextManager[None]:
+    def putting_back(self, seconds: float, *, resumable: bool, by_steps: bool = False) -> AbstractContextManager[None]:
         """More time, for putting back what was done when the deadline may be over.
 
-        ``resumable``: all of it is done by :meth:`undo`, so that the agent can go on with the files after a crash.
+        ``resumable``: all of it is done by :meth:`undo` or, ``by_steps``, by :meth:`run`, and all that was done before
+        as well, so that the agent can go on after a crash: it executes the task again, with the same payload, and each
+        call gives what it gave before as far as it had come to its end.
         """
 
     def run(self, step: Step, *, timeout_s: float | None = None) -> Outcome:
@@ -132,6 +134,8 @@ class BaseExecutor(Generic[P, D]):
     changes: ClassVar[bool] = True
     #: May be run again after a crash left its outcome unknown.
     rerun_safe: ClassVar[bool] = False
+    #: Acts only through :class:`Steps`, so that a run that a crash cut off can be gone through once more.
+    only_steps: ClassVar[bool] = False
     #: Rises when the payload or data change incompatibly.
     schema_version: ClassVar[int] = 1
     #: What it can't work without: program names, ``root``, ``docker`` (this user may ask the engine), ``compose`` (the
@@ -170,5 +174,8 @@ class BaseExecutor(Generic[P, D]):
         raise NotImplementedError
 
     def undo(self, payload: P, data: D) -> list[str]:  # noqa: ARG002
-        """Put back what the run did beyond files (those come back from their snapshots); returns what it could not."""
+        """Put back what the run did beyond files (those come back from their snapshots); returns what it could not.
+
+        A crash may cut it off at any instant: it is called again then, and finds a part of it done, or all.
+        """
         return []

@@ -10,7 +10,7 @@ from letsbe.executors.base import Context
 from letsbe.tools import compose_up
 from letsbe.tools.compose_progress import PullProgress
 
-#: Tagging or removing, in seconds.
+#: Tagging, renaming or removing, in seconds.
 QUICK_S = 60.0
 #: At most this often is progress told, in seconds.
 TOLD_EVERY_S = 0.5
@@ -74,6 +74,12 @@ class ComposeChanges:
         why = self._failure("rm", compose_up.remove_argv(self._docker, containers), timeout_s=QUICK_S)
         if why is not None:
             raise LetsbeError("remove_failed", why, hint="`docker ps --all` shows what is there.")
+
+    def rename(self, container: str, name: str) -> None:
+        """Give a container another name. Raises ``rename_failed``."""
+        why = self._failure("rename", compose_up.rename_argv(self._docker, container, name), timeout_s=QUICK_S)
+        if why is not None:
+            raise LetsbeError("rename_failed", why, hint="`docker ps --all` shows what is there.")
 
     def tag(self, image_id: str, reference: str) -> None:
         """Let a reference mean an image. Raises ``tag_failed``."""

@@ -17,6 +17,8 @@ MAX_STEPS = 50
 MAX_NESTING = 3
 #: What putting back may take beyond the deadline, in seconds.
 ROLLBACK_S = 300.0
+#: The error of a rollback step that a crash cut off and that is not run again: the others have to run all the same.
+CUT_OFF = "cut_off"
 
 Scalar = str | int | float | bool
 
@@ -82,6 +84,7 @@ class Composite(BaseExecutor[Payload, Data]):
 
     type = "COMPOSITE"
     changes = True
+    only_steps = True
     example = {
         "steps": [
             {"id": "write", "type": "FILE_WRITE", "payload": {"path": "{root}/composite.txt", "content": "one\n"}},
@@ -110,7 +113,7 @@ class Composite(BaseExecutor[Payload, Data]):
         error = chain.run(payload.steps)
         data = Data(steps=chain.reports, failed_step=chain.failed_step)
         if error is not None and payload.rollback_on_error:
-            with self.context.steps.putting_back(ROLLBACK_S, resumable=not payload.rollback):
+            with self.context.steps.putting_back(ROLLBACK_S, resumable=True, by_steps=bool(payload.rollback)):
                 self._roll_back(payload, chain, data)
         changed = any(report.outcome is not None and report.outcome.changed for report in data.steps)
         return ExecutionResult(
@@ -131,8 +134,13 @@ class Composite(BaseExecutor[Payload, Data]):
     def _roll_back(self, payload: Payload, chain: _Chain, data: Data) -> None:
         if payload.rollback:
             given = _Chain(self, payload, chain.reports)
-            failure = given.run(payload.rollback)
+            failure = given.run(payload.rollback, past=(CUT_OFF,))
             data.rollback = given.reports[len(chain.reports) :]
+            data.not_put_back += [
+                f"rollback step {report.id}: {report.outcome.error.message}"
+                for report in data.rollback
+                if report.outcome is not None and report.outcome.error and report.outcome.error.code == CUT_OFF
+            ]
             if failure is not None:
                 data.not_put_back.append(f"rollback step {given.failed_step}: {failure.message}")
             return
@@ -200,15 +208,15 @@ class _Chain:
         self.ran: list[tuple[Step, StepReport]] = []
         self.failed_step: str | None = None
 
-    def run(self, specs: Sequence[StepSpec]) -> LetsbeError | None:
-        """Run steps until one that matters fails; returns why."""
+    def run(self, specs: Sequence[StepSpec], *, past: Sequence[str] = ()) -> LetsbeError | None:
+        """Run steps until one that matters fails; returns why. Errors of the codes in ``past`` do not stop it."""
         error: LetsbeError | None = None
         for spec in specs:
             if error is not None or not self._wanted(spec):
                 self.reports.append(StepReport(id=spec.id, state="skipped"))
                 continue
             problem = self._run_one(spec)
-            if problem is not None and spec.on_error == "stop":
+            if problem is not None and spec.on_error == "stop" and problem.details["code"] not in past:
                 error, self.failed_step = problem, spec.id
         return error
 

@@ -10,6 +10,7 @@ from letsbe.executors.reload_run import ReloadRun
 from letsbe.executors.reload_stack import ReloadStack
 from letsbe.executors.reload_way_back import WayBack
 from letsbe.executors.stack_source import StackSource
+from letsbe.tools.compose_project import PROJECT_LABEL
 
 #: What pulling and building may take, beyond the time for waiting, in seconds.
 FETCH_S = 1800.0
@@ -68,7 +69,23 @@ class DockerReload(BaseExecutor[Payload, Data]):
         if data.rolled_back or not (data.images_pulled or any(one.action != "none" for one in data.services)):
             return []
         try:
-            stack = ReloadStack(self.context, payload.stack, payload.services)
+            stack = self._stack_between(payload, data)
         except LetsbeError as error:
-            return [error.message]
+            return [] if self._is_gone(data) else [error.message]
         return WayBack(self.context, stack, payload, data.services, data.images_pulled).go().problems
+
+    def _stack_between(self, payload: Payload, data: Data) -> ReloadStack:
+        """The stack as it is declared now; after a crash some of its files may be as before, and some not yet."""
+        try:
+            return ReloadStack(self.context, payload.stack, ())
+        except LetsbeError:
+            directory = self.host.files.canonical(data.dir)
+            if not self.context.steps.put_files_back(lambda path: path.startswith(f"{directory}/")).restored:
+                raise
+        return ReloadStack(self.context, payload.stack, ())
+
+    def _is_gone(self, data: Data) -> bool:
+        """Whether a stack that was made by the run is there no more: an earlier way back was cut off at its end."""
+        if any(one.before is not None for one in data.services):
+            return False
+        return not self.host.engine.containers(labels={PROJECT_LABEL: data.stack})

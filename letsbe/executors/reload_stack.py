@@ -14,6 +14,7 @@ from letsbe.executors.stack_config import compose_argv, declared
 from letsbe.executors.stack_source import StackSource
 from letsbe.host.clock import Deadline
 from letsbe.host.readable import Readable
+from letsbe.tools.compose_leftovers import leftovers
 from letsbe.tools.compose_load import read_stack
 from letsbe.tools.compose_model import DeclaredService
 from letsbe.tools.compose_project import PROJECT_LABEL
@@ -70,13 +71,15 @@ class ReloadStack:
     ) -> None:
         """Make what is missing or differs, and start what does not run; who has ended well stays as it is.
 
-        ``names`` empty: all that are active. Raises ``up_failed`` and ``timed_out``.
+        ``names`` empty: all that are active. What a compose that was killed left half-way is put right first. Raises
+        ``up_failed``, ``timed_out``, ``remove_failed`` and ``rename_failed``.
         """
 
         def left() -> float | None:
             return None if within is None else within.remaining()
 
         for attempt in range(CREATE_ATTEMPTS):
+            self._put_right()
             try:
                 self.changes.create(names, timeout_s=left(), recreate_all=recreate_all, remove_orphans=remove_orphans)
                 break
@@ -88,6 +91,13 @@ class ReloadStack:
         idle = not_running(services, self.containers())
         if idle:
             self.changes.up(idle, timeout_s=left())
+
+    def _put_right(self) -> None:
+        found = leftovers(self._context.host.engine.containers(labels={PROJECT_LABEL: self.project}))
+        if found.remove:
+            self.changes.remove(found.remove)
+        for container, name in found.rename.items():
+            self.changes.rename(container, name)
 
     def _came_late(self, holder: str | None) -> bool:
         """Whether a container that was in the way is the stack's own, or gone already.

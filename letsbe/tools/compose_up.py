@@ -51,6 +51,11 @@ def remove_argv(docker: str, containers: Iterable[str]) -> list[str]:
     return [docker, "container", "rm", "--force", *containers]
 
 
+def rename_argv(docker: str, container: str, name: str) -> list[str]:
+    """Give a container another name."""
+    return [docker, "container", "rename", container, name]
+
+
 def tag_argv(docker: str, image_id: str, reference: str) -> list[str]:
     """Let a name mean an image that is here."""
     return [docker, "image", "tag", image_id, reference]

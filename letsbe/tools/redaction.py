@@ -70,6 +70,11 @@ class Redactor:
                 self._values.add(form)
                 self._forms = None
 
+    @property
+    def met(self) -> frozenset[str]:
+        """The secrets themselves: for a redactor that goes on with the same run."""
+        return frozenset(self._values)
+
     def meet_mapping(self, values: Mapping[str, str]) -> None:
         """Remember the values that stand under secret-looking keys."""
         for name, value in values.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,30 @@ def test_scale_orphans_and_what_was_stopped(agent: Agent, up: Up) -> None:
     assert reload(agent, stack, check=True).changed is False
     second = reload(agent, stack, remove_orphans=True)
     assert actions(second) == {"web.1": "none", "old.1": "removed", "off.1": "none"}
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["instead of the old one", "beside it"])
+def test_a_container_that_a_killed_compose_left_half_way(agent: Agent, up: Up, beside: bool) -> None:
+    stack = up(f"services: {{web: {{{SLEEP}}}}}\n")
+    assert reload(agent, stack).error is None
+    name = stack.container("web")
+    half_way = f"{stack.inspect('web')['Id'][:12]}_{name}"
+    assert reload(agent, stack, recreate="always").error is None
+    docker("rename", name, half_way)
+    if beside:
+        labels = stack_labels(half_way)
+        docker("create", "--name", name, *labels, IMAGE)
+    mended = reload(agent, stack)
+    assert mended.error is None
+    names = docker("ps", "--filter", f"label=com.docker.compose.project={stack.name}", "--format", "{{.Names}}")
+    assert names.split() == [name]
+    assert reload(agent, stack).changed is False
+
+
+def stack_labels(container: str) -> list[str]:
+    """Options that give another container the labels of one."""
+    found = json.loads(docker("inspect", "--format", "{{json .Config.Labels}}", container))
+    return [option for key, value in found.items() for option in ("--label", f"{key}={value}")]
 
 
 def test_what_is_built(agent: Agent, up: Up) -> None:

@@ -12,6 +12,7 @@ from letsbe.tools.compose_up import (
     name_holder,
     pull_argv,
     remove_argv,
+    rename_argv,
     tag_argv,
     up_argv,
     words_of,
@@ -33,6 +34,7 @@ def test_arguments() -> None:
         *("--project-directory", "/d", "--project-name", "p"),
     ]
     assert remove_argv("docker", ["a", "b"]) == ["docker", "container", "rm", "--force", "a", "b"]
+    assert rename_argv("docker", "a", "b") == ["docker", "container", "rename", "a", "b"]
     assert tag_argv("docker", "sha256:1", "app:1") == ["docker", "image", "tag", "sha256:1", "app:1"]
 
 
