@@ -93,7 +93,7 @@ class ReloadStack:
             self.changes.up(idle, timeout_s=left())
 
     def _put_right(self) -> None:
-        found = leftovers(self._context.host.engine.containers(labels={PROJECT_LABEL: self.project}))
+        found = leftovers(self._context.host.engine.containers(), self.project)
         if found.remove:
             self.changes.remove(found.remove)
         for container, name in found.rename.items():

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from letsbe.tools.compose_project import container_name
+from letsbe.tools.compose_project import PROJECT_LABEL, container_name
 
 #: Compose puts it on each container that it makes in place of another.
 REPLACES_LABEL = "com.docker.compose.replace"
@@ -26,18 +26,21 @@ class Leftovers(Struct, kw_only=True):
     rename: dict[str, str] = {}
 
 
-def leftovers(containers: Iterable[Mapping[str, Any]]) -> Leftovers:
-    """From a project's containers in the engine's short form.
+def leftovers(containers: Iterable[Mapping[str, Any]], project: str) -> Leftovers:
+    """Those of a project, from all containers in the engine's short form.
 
     Where the old container is there still, the new one is to be removed, and will be made again. Where it is not, the
-    newest one is to have its name: anonymous volumes of the old one may be in it.
+    newest one is to have its name: anonymous volumes of the old one may be in it. One whose name somebody else's
+    container has is left to compose.
     """
     found = Leftovers()
-    here = sorted(containers, key=lambda one: int(one.get("Created") or 0), reverse=True)
+    everybody = sorted(containers, key=lambda one: int(one.get("Created") or 0), reverse=True)
+    here = [one for one in everybody if (one.get("Labels") or {}).get(PROJECT_LABEL) == project]
     taken = {container_name(one) for one in here}
+    foreign = {container_name(one) for one in everybody} - taken
     for one in here:
         half_way = _HALF_WAY.fullmatch(container_name(one))
-        if half_way is None or REPLACES_LABEL not in (one.get("Labels") or {}):
+        if half_way is None or half_way["name"] in foreign or REPLACES_LABEL not in one["Labels"]:
             continue
         if half_way["name"] in taken:
             found.remove.append(one["Id"])
