@@ -53,9 +53,8 @@ def claim(
         logger().info("rollback waits", task_id=run.id, reason=busy.message)
         return None
     if threading.current_thread() is threading.main_thread():
-        signal.signal(
-            signal.SIGUSR1, lambda *_: None
-        )  # a cancel from another poll: what is rolled back is ended already
+        # A cancel from another poll: what is rolled back is ended already.
+        signal.signal(signal.SIGUSR1, lambda *_: None)
     journal.take_over(run.id)
     return Resumption(run=run, begun=begun, record=record, held={*begun.locks, *held})
 
