@@ -138,7 +138,7 @@ def test_killed_at_random_instants(task: str, tmp_path: Path) -> None:
     usual = time.monotonic() - began
     after = contents(reference)
     chance = random.Random(20261124)
-    for number in range(15):
+    for number in range(8):
         agent = prepare(tmp_path / str(number))
         child = subprocess.Popen(
             words(agent, task), env=agent.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
