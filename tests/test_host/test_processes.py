@@ -101,17 +101,20 @@ def test_process_that_forks_faster_than_it_is_looked_for_is_caught(nap: str) -> 
     assert alive(nap) == []
 
 
-def test_programs_that_run_at_once_leave_each_other_alone(nap: str) -> None:
+def test_programs_that_run_at_once_leave_each_other_alone(nap: str, tmp_path: Path) -> None:
     processes = Processes()
     ends: dict[str, Completed] = {}
 
     def run(name: str, script: str) -> None:
         ends[name] = processes.run([SH, "-c", script], changes=False, timeout_s=20.0)
 
-    slow = threading.Thread(target=run, args=("slow", "(env -i setsid sleep 1 &) ; sleep 1.5; echo slow"))
+    over = tmp_path / "over"
+    script = f"(env -i setsid sleep 0.5 &) ; until [ -e {over} ]; do sleep 0.1; done; sleep 1; echo slow"
+    slow = threading.Thread(target=run, args=("slow", script))
     slow.start()
     for number in range(5):
         run(str(number), f"setsid sleep {nap} & echo {number}")
+    over.touch()
     slow.join()
     assert ends["slow"].stdout == b"slow\n"
     assert [ends[str(number)].left_behind for number in range(5)] == [1] * 5
