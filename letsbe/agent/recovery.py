@@ -51,7 +51,7 @@ def recover(config: Config, journal: Journal, *, held: Set[str] = frozenset()) -
         return []
     settled: list[Outcome | None] = []
     with ExitStack() as locked:
-        resumptions: list[Resumption] = []
+        resumptions: list[tuple[Resumption, int]] = []
         with Locks(config.state_dir).hold({"recovery"}, holder_now("recovery", None), WAIT_S):
             for run in _crashed(journal):
                 killed = kill_marked(run.id)
@@ -59,8 +59,8 @@ def recover(config: Config, journal: Journal, *, held: Set[str] = frozenset()) -
                 if found is None or run.reruns + 1 >= MAX_CRASHES:
                     settled.append(_settle(config, journal, run, killed))
                 elif (resumption := claim(config, journal, run, found, held, locked)) is not None:
-                    resumptions.append(resumption)
-        settled += [_resume(config, journal, resumption) for resumption in resumptions]
+                    resumptions.append((resumption, killed))
+        settled += [_resume(config, journal, resumption, killed) for resumption, killed in resumptions]
     return [outcome for outcome in settled if outcome is not None]
 
 
@@ -78,8 +78,7 @@ def _settle(config: Config, journal: Journal, run: Run, killed: int, problem: st
     """The outcome of a crashed run; None when it will run again. ``problem``: why its rollback could not go on."""
     put_back = _put_files_back(config, journal, run, problem)
     findings, changed = _findings(config, journal, run)
-    if killed:
-        findings.append(f"{killed} processes that it had started were still running and were killed")
+    findings += _killed(killed)
     if _may_run_again(run) and journal.start_again(run.id):
         return None
     findings += put_back
@@ -92,19 +91,23 @@ def _settle(config: Config, journal: Journal, run: Run, killed: int, problem: st
     return outcome
 
 
-def _resume(config: Config, journal: Journal, resumption: Resumption) -> Outcome | None:
+def _resume(config: Config, journal: Journal, resumption: Resumption, killed: int) -> Outcome | None:
     """The outcome of a run whose rollback is gone on with here."""
     run = resumption.run
     try:
         outcome, restored = go_on(config, journal, resumption)
     except LetsbeError as error:
-        return _settle(config, journal, run, 0, error.message)
+        return _settle(config, journal, run, killed, error.message)
     findings, changed = _findings(config, journal, run)
-    findings += [f"{path} was put back after the crash" for path in restored]
+    findings += [*_killed(killed), *(f"{path} was put back after the crash" for path in restored)]
     data = {"last_step": run.step, "findings": findings, **outcome.data}
     outcome = msgspec.structs.replace(outcome, data=data, changed=outcome.changed or changed)
     _end(config, journal, outcome)
     return outcome
+
+
+def _killed(count: int) -> list[str]:
+    return [f"{count} processes that it had started were still running and were killed"] if count else []
 
 
 def _end(config: Config, journal: Journal, outcome: Outcome) -> None:

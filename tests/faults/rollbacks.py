@@ -7,6 +7,8 @@ import subprocess
 import sys
 from typing import Any
 
+from letsbe.agent.recovery import recover
+from letsbe.protocol import Outcome
 from tests.agents import Agent
 
 #: ``letsbe`` that is killed before (b) or after (a) the n-th call of a method of an open :class:`RollbackRecord`, or of
@@ -46,3 +48,12 @@ def killed(agent: Agent, moment: str, *words: str, payload: Any = None) -> None:
     )
     assert done.returncode == -9, done.stderr.decode()
     assert not done.stdout
+
+
+def resumed(agent: Agent) -> list[Outcome]:
+    """Settle what crashed, as the next poll or run does."""
+    journal = agent.journal()
+    try:
+        return recover(agent.config, journal)
+    finally:
+        journal.close()

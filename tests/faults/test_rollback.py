@@ -13,11 +13,9 @@ from typing import Any
 import pytest
 
 from letsbe.agent.housekeeping import tidy
-from letsbe.agent.recovery import recover
-from letsbe.protocol import Outcome
 from tests.agents import Agent, program
 from tests.faults.kills import EFFECTS
-from tests.faults.rollbacks import killed
+from tests.faults.rollbacks import killed, resumed
 
 NAMES = ("a", "b", "c")
 RENAMES = "rename,renameat,renameat2"
@@ -57,14 +55,6 @@ def states(outcome: Any) -> dict[str, str]:
         if step["id"] == "inner":
             found |= states(step["outcome"])
     return found
-
-
-def resumed(agent: Agent) -> list[Outcome]:
-    journal = agent.journal()
-    try:
-        return recover(agent.config, journal)
-    finally:
-        journal.close()
 
 
 def check_rolled_back(agent: Agent) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 from letsbe.agent import hold
 from letsbe.agent.locks import Locks, holder_now
 from letsbe.agent.recovery import recover
-from letsbe.protocol import Outcome, new_id
+from letsbe.host.process_table import MARK
+from letsbe.protocol import new_id
 from tests.agents import Agent
-from tests.faults.rollbacks import killed
+from tests.faults.rollbacks import killed, resumed
 from tests.orchestrator_fixture import Orchestrator
 from tests.test_agent.conftest import agent_id, connect
 
@@ -40,14 +42,6 @@ def crashed(agent: Agent) -> Agent:
     (agent.root / "app.env").write_text("A=1\n")
     killed(agent, "open 1 a", "composite", "-", payload=chain(agent.root))
     return agent
-
-
-def resumed(agent: Agent) -> list[Outcome]:
-    journal = agent.journal()
-    try:
-        return recover(agent.config, journal)
-    finally:
-        journal.close()
 
 
 def is_back(agent: Agent) -> bool:
@@ -217,3 +211,14 @@ class TestOfTheOrchestrator:
         outcome = orchestrator.outcome(task)
         assert outcome is not None
         assert "step write: the key that signed this task may not ask for FILE_WRITE" in outcome["error"]["message"]
+
+
+def test_what_the_killed_run_left_running_is_killed_and_told(crashed: Agent) -> None:
+    journal = crashed.journal()
+    (run,) = journal.in_state("started")
+    journal.close()
+    left = subprocess.Popen(["sleep", "1000"], env={MARK: f"{run.id}/1"}, start_new_session=True)
+    (outcome,) = resumed(crashed)
+    assert left.wait(10) != 0
+    assert is_back(crashed)
+    assert "1 processes that it had started were still running and were killed" in outcome.data["findings"]
