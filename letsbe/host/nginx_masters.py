@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 
 from msgspec import Struct
 
-from letsbe.host.process_table import TableEntry, all_processes, started_at
+from letsbe.host.process_table import TableEntry, all_processes, container_of, started_at
 
 _MASTER = "nginx: master process "
 #: Exactly: those that are shutting down have a longer title.
 _WORKER = "nginx: worker process"
-_CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 
 
 class NginxMaster(Struct, frozen=True, kw_only=True):
@@ -59,13 +57,10 @@ def _title(pid: int) -> str:
 
 
 def _container(pid: int) -> str | None:
-    """The innermost container that its control groups name."""
     try:
-        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
-            named = _CONTAINER_ID.findall(file.read())
+        return container_of(pid)
     except OSError:
-        return None
-    return named[-1] if named else None
+        return None  # it has just ended
 
 
 def _loaded(master: int, table: dict[int, TableEntry]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Mapping
 
@@ -10,6 +11,8 @@ from msgspec import Struct
 
 #: The environment variable that marks the processes of a run.
 MARK = "LETSBE_RUN"
+
+_CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 
 
 class TableEntry(Struct, frozen=True):
@@ -36,6 +39,13 @@ def one_process(pid: int) -> TableEntry | None:
     except OSError:
         return None
     return TableEntry(int(fields[1]), int(fields[3]), int(fields[19]), fields[0] in (b"Z", b"X"))
+
+
+def container_of(pid: int) -> str | None:
+    """The id of the innermost container that a process's control groups name; OSError when it has ended."""
+    with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
+        named = _CONTAINER_ID.findall(file.read())
+    return named[-1] if named else None
 
 
 def started_at(ticks: int) -> float:

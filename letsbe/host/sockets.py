@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
@@ -11,11 +10,11 @@ from msgspec import Struct
 
 from letsbe.host import sock_diag
 from letsbe.host.net_tables import Connection, NetSocket, Protocol, connections, listening
+from letsbe.host.process_table import container_of
 
 _TABLES: tuple[tuple[str, Protocol], ...] = (("tcp", "tcp"), ("tcp6", "tcp"), ("udp", "udp"), ("udp6", "udp"))
 #: Namespaces read at once.
 PARALLEL = 8
-_CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 
 
 class SocketOwner(Struct, frozen=True):
@@ -124,8 +123,6 @@ def _owner(pid: int | None) -> SocketOwner | None:
     try:
         with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
             process = file.read().strip()
-        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
-            container = _CONTAINER_ID.search(file.read())
+        return SocketOwner(pid, process, container_of(pid))
     except OSError:
         return None
-    return SocketOwner(pid, process, container.group() if container else None)
