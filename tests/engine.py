@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
+import urllib.request
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,6 +46,17 @@ class Stack:
     def inspect(self, service: str) -> Any:
         """What ``docker inspect`` says of a service's container."""
         return json.loads(docker("inspect", self.container(service)))[0]
+
+
+def answer(port: int, path: str) -> str:
+    """What an HTTP server on loopback answers, tried for some seconds."""
+    for _ in range(100):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=2) as found:
+                return str(found.read().decode().strip())
+        except OSError:
+            time.sleep(0.05)
+    return "no answer"
 
 
 def docker(*words: str, check: bool = True) -> str:

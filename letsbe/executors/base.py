@@ -31,6 +31,16 @@ class Payload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return ()
 
 
+def invalid_field(task_type: str, field: str, message: str) -> LetsbeError:
+    """``invalid_payload`` of one field, or part of one (``ports[0].expect``), that the payload's type alone allows."""
+    return LetsbeError(
+        "invalid_payload",
+        f"{message} - at $.{field}",
+        hint=f"`letsbe schema {task_type}` shows what it takes.",
+        details={"path": f"$.{field}"},
+    )
+
+
 class Data(Struct, kw_only=True):
     """Base of what an executor gives: the outcome's ``data``. Every field carries a ``Meta(description=...)``."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -207,18 +208,15 @@ def _refuse_bad_keys(payload: Payload) -> None:
     for field, keys in (("set", payload.set), ("unset", payload.unset)):
         for key in keys:
             if not _KEY.fullmatch(key):
-                raise _invalid(f"$.{field}", f"{key[:80]!r} is no key: letters, digits and _, no digit first, ≤ 256")
+                raise _invalid(f"{field}", f"{key[:80]!r} is no key: letters, digits and _, no digit first, ≤ 256")
     for key, value in payload.set.items():
         if len(value.encode("utf-8", "surrogatepass")) > MAX_VALUE_BYTES:
-            raise _invalid(f"$.set.{key}", f"the value of {key} has more than {MAX_VALUE_BYTES} bytes")
+            raise _invalid(f"set.{key}", f"the value of {key} has more than {MAX_VALUE_BYTES} bytes")
     both = sorted(set(payload.set) & set(payload.unset))
     if both:
-        raise _invalid(f"$.unset[{payload.unset.index(both[0])}]", f"{both[0]} is to be set and unset")
+        raise _invalid(f"unset[{payload.unset.index(both[0])}]", f"{both[0]} is to be set and unset")
     if len(payload.set) + len(payload.unset) > MAX_KEYS:
-        raise _invalid("$.set", f"more than {MAX_KEYS} keys")
+        raise _invalid("set", f"more than {MAX_KEYS} keys")
 
 
-def _invalid(path: str, message: str) -> LetsbeError:
-    return LetsbeError(
-        "invalid_payload", f"{message} - at {path}", hint="`letsbe schema ENV_UPDATE`.", details={"path": path}
-    )
+_invalid = partial(base.invalid_field, "ENV_UPDATE")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from binascii import b2a_base64
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -264,10 +265,4 @@ def _entry(stat: FileStat) -> Entry:
     )
 
 
-def _invalid(field: str, message: str) -> LetsbeError:
-    return LetsbeError(
-        "invalid_payload",
-        f"{message} - at $.{field}",
-        hint="`letsbe schema FILE_INSPECT` shows what it takes.",
-        details={"path": f"$.{field}"},
-    )
+_invalid = partial(base.invalid_field, "FILE_INSPECT")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -280,10 +281,4 @@ def _require_digest(payload: Payload, before: FileContent | None) -> None:
         )
 
 
-def _invalid(field: str, message: str) -> LetsbeError:
-    return LetsbeError(
-        "invalid_payload",
-        f"{message} - at $.{field}",
-        hint="`letsbe schema FILE_WRITE` shows what it takes.",
-        details={"path": f"$.{field}"},
-    )
+_invalid = partial(base.invalid_field, "FILE_WRITE")

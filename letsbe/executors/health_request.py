@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from letsbe.errors import LetsbeError
 from letsbe.executors import base
+from letsbe.executors.stack_fields import Name, ServiceNames, StackName
 from letsbe.host.probes import Expect
 
-Name = Annotated[str, Meta(min_length=1, max_length=255)]
 Pattern = Annotated[str, Meta(min_length=1, max_length=500)]
 
 
@@ -59,11 +59,8 @@ class PortProbe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Payload(base.Payload, frozen=True):
     """What HEALTHCHECK takes. With nothing at all it looks at the whole host."""
 
-    stack: Annotated[
-        Annotated[str, Meta(min_length=1, max_length=4095)] | None,
-        Meta(description="A project name, or the directory of a stack."),
-    ] = None
-    services: Annotated[list[Name], Meta(description="Of the stack, only these; empty: all.", max_length=100)] = []
+    stack: StackName = None
+    services: ServiceNames = []
     containers: Annotated[list[Name], Meta(description="Names of containers instead of a stack.", max_length=100)] = []
     ports: Annotated[
         list[PortProbe],
@@ -99,10 +96,4 @@ def require_consistent(payload: Payload) -> None:
             raise _invalid(f"ports[{number}].expect", f"{one.expect} is not spoken over UDP")
 
 
-def _invalid(field: str, problem: str) -> LetsbeError:
-    return LetsbeError(
-        "invalid_payload",
-        f"$.{field}: {problem}",
-        hint="`letsbe schema HEALTHCHECK` describes the payload.",
-        details={"path": f"$.{field}"},
-    )
+_invalid = partial(base.invalid_field, "HEALTHCHECK")

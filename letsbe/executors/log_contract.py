@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from letsbe.errors import LetsbeError
 from letsbe.executors import base
+from letsbe.executors.stack_fields import Name, ServiceNames, StackName
 
-Name = Annotated[str, Meta(min_length=1, max_length=255)]
 Moment = Annotated[str, Meta(min_length=2, max_length=40)]
 
 
 class Payload(base.Payload, frozen=True):
     """What LOG_TAIL takes: a stack or containers, and which lines."""
 
-    stack: Annotated[
-        Annotated[str, Meta(min_length=1, max_length=4095)] | None,
-        Meta(description="A project name, or the directory of a stack."),
-    ] = None
-    services: Annotated[list[Name], Meta(description="Of the stack, only these; empty: all.", max_length=100)] = []
+    stack: StackName = None
+    services: ServiceNames = []
     containers: Annotated[list[Name], Meta(description="Names or ids of containers instead.", max_length=100)] = []
     tail: Annotated[
         int, Meta(description="At most so many lines: the newest; the oldest with a cursor.", ge=1, le=10_000)
@@ -80,11 +77,5 @@ class Data(base.Data):
     errors: Annotated[list[Problem], Meta(description="Containers whose log can't be had.")] = []
 
 
-def invalid(field: str, message: str) -> LetsbeError:
-    """``invalid_payload``, of one field."""
-    return LetsbeError(
-        "invalid_payload",
-        f"{message} - at $.{field}",
-        hint="`letsbe schema LOG_TAIL` shows what it takes.",
-        details={"path": f"$.{field}"},
-    )
+#: ``invalid_payload`` of one field.
+invalid = partial(base.invalid_field, "LOG_TAIL")

@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.agents import Agent, program
-from tests.engine import IMAGE, Stack, docker
+from tests.engine import IMAGE, Stack, answer, docker
 from tests.faults.kills import descendants
 from tests.faults.rollbacks import killed
 from tests.registry import free_port
@@ -64,14 +63,8 @@ class Site:
         return {"steps": steps}
 
     def version(self) -> str:
-        """What it answers, tried for some seconds."""
-        for _ in range(100):
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/version", timeout=2) as answer:
-                    return str(answer.read().decode().strip())
-            except OSError:
-                time.sleep(0.05)
-        return "no answer"
+        """What the service answers."""
+        return answer(self.port, "/version")
 
     def containers(self) -> list[str]:
         label = f"label=com.docker.compose.project={self.stack.name}"

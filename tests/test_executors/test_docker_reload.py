@@ -8,7 +8,6 @@ import re
 import signal
 import socket
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,7 +21,7 @@ from letsbe.agent.runner import Runner
 from letsbe.cli.draw import draw_outcome
 from letsbe.protocol import Outcome
 from tests.agents import Agent
-from tests.engine import IMAGE, Stack, docker
+from tests.engine import IMAGE, Stack, answer, docker
 from tests.ports import free_port
 from tests.registry import Registry
 
@@ -75,14 +74,8 @@ class Site:
         raise AssertionError("it never held")
 
     def version(self) -> str:
-        """What the service answers, tried for some seconds."""
-        for _ in range(100):
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/version", timeout=2) as answer:
-                    return str(answer.read().decode().strip())
-            except OSError:
-                time.sleep(0.05)
-        return "no answer"
+        """What the service answers."""
+        return answer(self.port, "/version")
 
     def ids(self) -> dict[str, str]:
         """Container names with their ids."""
