@@ -184,12 +184,13 @@ def _kill(alive: Callable[[], set[int]], adopted: Callable[[], set[int]]) -> tup
     """Kill until none is left; returns those that were there, and those that still are after :data:`KILL_S`.
 
     Each is stopped first, so that none starts another while it is looked for. One that goes on from process to process,
-    each the orphan of the one before, is gone before a look at all processes is over: so orphans are looked for first.
+    each the orphan of the one before, is gone before a look at all processes is over: so orphans are looked for first,
+    and last: one that was on its way out when it was stopped may have left another behind since.
     """
     stopped: set[int] = set()
     until = time.monotonic() + KILL_S
     while True:
-        left = adopted() - stopped or alive()
+        left = adopted() - stopped or alive() or adopted()
         if not left:
             return stopped, set()
         fresh = left - stopped

@@ -59,15 +59,23 @@ def started_at(ticks: int) -> float:
 
 def own_children() -> frozenset[int]:
     """The children of this process."""
-    here = os.getpid()
-    found: set[int] = set()
-    try:
-        for task in os.listdir("/proc/self/task"):
-            with open(f"/proc/self/task/{task}/children", "rb", buffering=0) as file:
-                found.update(map(int, file.read().split()))
-    except OSError:  # a kernel without CONFIG_PROC_CHILDREN, or a thread that has just ended
+    if not os.path.exists("/proc/thread-self/children"):  # a kernel without CONFIG_PROC_CHILDREN
+        here = os.getpid()
         return frozenset(pid for pid, process in all_processes().items() if process.parent == here)
-    return frozenset(found)
+    while True:
+        threads = os.listdir("/proc/self/task")
+        found = frozenset(pid for thread in threads for pid in _children_of_thread(thread))
+        if os.listdir("/proc/self/task") == threads:
+            return found
+        # One has ended since, and its children are another's now, which may have been asked before.
+
+
+def _children_of_thread(thread: str) -> list[int]:
+    try:
+        with open(f"/proc/self/task/{thread}/children", "rb", buffering=0) as file:
+            return [int(pid) for pid in file.read().split()]
+    except OSError:
+        return []  # it has just ended
 
 
 def kin(table: Mapping[int, TableEntry], seeds: set[int]) -> set[int]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from letsbe.errors import LetsbeError, Terminated
-from letsbe.host import descendants
+from letsbe.host import descendants, process_table
 from letsbe.host.descendants import kill_marked
 from letsbe.host.process_table import MARK
 from letsbe.host.processes import Completed, Processes
@@ -92,11 +92,24 @@ def test_nothing_outlives_a_program_that_ends_by_itself(escape: str, nap: str) -
     assert done.duration_ms < 5_000
 
 
+#: A program that goes on from process to process, each the orphan of the one before.
+HOP = "import os, time\nwhile True:\n  if os.fork(): os._exit(0)\n  os.setsid(); time.sleep(0.002)  # {nap}"
+
+
 def test_process_that_forks_faster_than_it_is_looked_for_is_caught(nap: str) -> None:
-    hop = f"import os, time\nwhile True:\n  if os.fork(): os._exit(0)\n  os.setsid(); time.sleep(0.002)  # {nap}"
-    done = Processes().run([sys.executable, "-c", hop], changes=False, timeout_s=10.0)
+    argv = [sys.executable, "-c", HOP.format(nap=nap)]
+    done = Processes().run(argv, changes=False, timeout_s=10.0)
     assert done.rc == 0
     assert done.left_behind >= 1
+    time.sleep(0.3)
+    assert alive(nap) == []
+
+
+def test_process_that_no_look_at_all_processes_meets_is_caught(nap: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(descendants.Descendants, "alive", lambda self: set())
+    argv = [sys.executable, "-c", HOP.format(nap=nap)]
+    done = Processes().run(argv, changes=False, timeout_s=10.0)
+    assert (done.rc, done.not_killed) == (0, [])
     time.sleep(0.3)
     assert alive(nap) == []
 
@@ -282,14 +295,10 @@ def test_without_pidfd_the_end_is_noticed_too(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_without_the_list_of_children_they_are_found_too(monkeypatch: pytest.MonkeyPatch, nap: str) -> None:
-    listed = os.listdir
-
-    def without_tasks(path: str) -> list[str]:
-        if path == "/proc/self/task":
-            raise FileNotFoundError(path)
-        return listed(path)
-
-    monkeypatch.setattr(descendants.os, "listdir", without_tasks)
+    """A kernel may be built without it: here its absence is imitated."""
+    exists = os.path.exists
+    monkeypatch.setattr(descendants.os.path, "exists", lambda path: "children" not in path and exists(path))
+    monkeypatch.setattr(process_table, "_children_of_thread", None)
     assert sh(f"(env -i setsid sleep {nap} >/dev/null 2>&1 &) ; echo done").left_behind == 1
     assert alive(nap) == []
 
