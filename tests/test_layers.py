@@ -1,4 +1,4 @@
-"""What import-linter can't say: registered executors know nothing of each other."""
+"""What import-linter can't say: registered executors know nothing of each other; one module prepares structs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 
 from letsbe.executors import EXECUTOR_REGISTRY
 
-EXECUTORS = Path(__file__).parent.parent / "letsbe" / "executors"
+PACKAGE = Path(__file__).parent.parent / "letsbe"
+EXECUTORS = PACKAGE / "executors"
 MODULES = {target.partition(":")[0] for target in EXECUTOR_REGISTRY.values()}
 
 
@@ -23,3 +24,16 @@ def test_executors_do_not_import_each_other(module: str) -> None:
             imported |= {alias.name for alias in node.names}
     others = {f"letsbe.executors.{name}" for name in MODULES - {module}}
     assert not imported & others
+
+
+def test_structs_are_decoded_by_one_module() -> None:
+    """A process with threads can die of msgspec's own functions: see :mod:`letsbe.decoding`."""
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and path.name != "decoding.py":
+                called = ast.unparse(node.func)
+                typed = any(keyword.arg == "type" for keyword in node.keywords)
+                if called in ("msgspec.convert", "msgspec.json.Decoder") or (called.endswith("json.decode") and typed):
+                    found.append(f"{path.relative_to(PACKAGE)}:{node.lineno}: {called}")
+    assert found == []

@@ -16,6 +16,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from letsbe.decoding import decode
+
 _HEAD = "audit_head"
 _ANCHOR = "audit_anchor"
 
@@ -120,7 +122,7 @@ def _sha256(content: bytes) -> str:
 
 def _fact(db: sqlite3.Connection, name: str) -> Link:
     row = db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
-    return Link() if row is None else msgspec.json.decode(row[0], type=Link)
+    return Link() if row is None else decode(row[0], Link)
 
 
 def _remember(db: sqlite3.Connection, name: str, link: Link) -> None:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from letsbe.agent.journal import Journal
+from letsbe.decoding import decode
 
 FIRST_DELAY_S = 30.0
 MAX_DELAY_S = 1800.0
@@ -34,7 +35,7 @@ class Breaker(Struct, kw_only=True):
 def load(journal: Journal) -> Breaker:
     """The breaker as it stands."""
     text = journal.fact(_FACT)
-    return Breaker() if text is None else msgspec.json.decode(text, type=Breaker)
+    return Breaker() if text is None else decode(text, Breaker)
 
 
 #: Only what failed on the way to the orchestrator, or there, counts: a mistake on this machine is mended by a person,

@@ -11,6 +11,7 @@ import requests.auth
 
 from letsbe import __version__
 from letsbe.agent.config import OrchestratorConfig
+from letsbe.decoding import decode
 from letsbe.errors import LetsbeError
 from letsbe.protocol import (
     PROBLEM_MEDIA_TYPE,
@@ -104,7 +105,7 @@ class Client:
 
     def _decoded(self, path: str, content: bytes, answer: type[T]) -> T:
         try:
-            return msgspec.json.decode(content, type=answer)
+            return decode(content, answer)
         except msgspec.DecodeError as error:
             raise LetsbeError(
                 "orchestrator_answer_invalid",
@@ -175,7 +176,7 @@ def _read(response: requests.Response, url: str) -> bytes:
 
 def _problem(content: bytes) -> Problem:
     try:
-        return msgspec.json.decode(content, type=Problem)
+        return decode(content, Problem)
     except msgspec.DecodeError:
         return Problem(detail=content[:200].decode("utf-8", "replace").strip())
 

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from letsbe.agent.permissions import refuse_writable_by_others
+from letsbe.decoding import convert
 from letsbe.errors import LetsbeError
 from letsbe.protocol import TrustedKey
 from letsbe.tools.command_policy import CommandRule
@@ -161,7 +162,7 @@ def parse(source: bytes, path: str) -> Config:
 
     document = config_errors.load_yaml(source, path)
     try:
-        config = msgspec.convert({} if document is None else document, Config)
+        config = convert({} if document is None else document, Config)
     except msgspec.ValidationError as error:
         raise config_errors.with_line(str(error), source, path) from None
     for check in (_check_orchestrator, _check_types, _check_roots, _check_keys, _check_probes):

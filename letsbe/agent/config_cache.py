@@ -15,6 +15,7 @@ import msgspec
 from letsbe import __version__
 from letsbe.agent.config import Config
 from letsbe.agent.permissions import refuse_writable_by_others
+from letsbe.decoding import decode
 from letsbe.errors import LetsbeError
 
 _STATE_DIR = re.compile(rb"^state_dir:[ \t]*[\"']?(/[^\s\"'#]+)", re.M)
@@ -36,7 +37,7 @@ def find(source: bytes) -> Config | None:
             if os.geteuid() == 0 and status.st_uid != 0:
                 return None
             refuse_writable_by_others(path, status)
-            cache = msgspec.json.decode(file.read(), type=_Cache)
+            cache = decode(file.read(), _Cache)
     except (OSError, LetsbeError, msgspec.DecodeError):
         return None
     return cache.config if cache.version == __version__ and cache.source == source else None

@@ -15,6 +15,7 @@ from msgspec import Struct
 from letsbe.agent.caller import Caller
 from letsbe.agent.journal import Journal
 from letsbe.agent.task_types import types_in
+from letsbe.decoding import decode
 from letsbe.protocol import Hold, Outcome, instant
 
 _FACT = "hold"
@@ -45,7 +46,7 @@ class Held(Struct, frozen=True, kw_only=True):
 def current(journal: Journal) -> Held | None:
     """The hold that is in force now."""
     text = journal.fact(_FACT)
-    held = None if text is None else msgspec.json.decode(text, type=Held)
+    held = None if text is None else decode(text, Held)
     return held if held is not None and time.time() < held.until else None
 
 

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from letsbe.agent.durable import write_private
 from letsbe.agent.permissions import refuse_readable_by_others
+from letsbe.decoding import decode
 from letsbe.errors import LetsbeError
 from letsbe.protocol import TrustedKey, new_id
 
@@ -38,7 +39,7 @@ def load(state_dir: str) -> Identity | None:
     try:
         with open(file, "rb") as opened:
             refuse_readable_by_others(file, os.fstat(opened.fileno()))
-            return msgspec.json.decode(opened.read(), type=Identity)
+            return decode(opened.read(), Identity)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError) as error:

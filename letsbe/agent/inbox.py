@@ -13,6 +13,7 @@ import msgspec
 
 from letsbe.agent.durable import remove, write_private
 from letsbe.agent.trust import Believed
+from letsbe.decoding import decode
 
 
 class Inbox:
@@ -29,7 +30,7 @@ class Inbox:
         """A task that is kept."""
         try:
             with open(self._path(task_id), "rb") as file:
-                return msgspec.json.decode(file.read(), type=Believed)
+                return decode(file.read(), Believed)
         except FileNotFoundError:
             return None
 

@@ -12,6 +12,7 @@ from letsbe.agent import accounts, config_template, layout, scheduling
 from letsbe.agent.config import Config, parse
 from letsbe.agent.convergence import Action, Convergence, Owner, unusable
 from letsbe.agent.schedule import Kind
+from letsbe.decoding import decode
 from letsbe.errors import LetsbeError
 from letsbe.frozen import unpack_dir
 
@@ -197,7 +198,7 @@ def _enrolment_token(config: Config, token: bytes, owner: Owner | None, machine:
     path = config.orchestrator.enrolment_token_file
     identity = machine.read(f"{config.state_dir}/identity.json")
     try:
-        enrolled = identity is not None and msgspec.json.decode(identity, type=Identity).agent_token is not None
+        enrolled = identity is not None and decode(identity, Identity).agent_token is not None
     except msgspec.DecodeError:
         enrolled = False
     if enrolled:

@@ -20,6 +20,7 @@ from letsbe.agent.audit import Link
 from letsbe.agent.journal_file import JournalFile, unusable
 from letsbe.agent.journal_rows import ChangeRow, Run
 from letsbe.agent.processes_alive import this_process
+from letsbe.decoding import convert
 from letsbe.errors import LetsbeError
 from letsbe.protocol import Outcome
 
@@ -215,7 +216,7 @@ class Journal(JournalFile):
     def changes(self, run_id: str) -> list[ChangeRow]:
         """The files that a run changed or was about to change, in order."""
         rows = self._rows("SELECT * FROM change WHERE run_id = ? ORDER BY seq", run_id)
-        return [msgspec.convert(dict(row), ChangeRow) for row in rows]
+        return [convert(dict(row), ChangeRow) for row in rows]
 
     def fact(self, name: str) -> str | None:
         """A remembered value (breaker, last poll, ...)."""
@@ -294,4 +295,4 @@ class Journal(JournalFile):
 
 
 def _run(row: sqlite3.Row) -> Run:
-    return msgspec.convert({key: row[key] for key in Run.__struct_fields__}, Run)
+    return convert({key: row[key] for key in Run.__struct_fields__}, Run)

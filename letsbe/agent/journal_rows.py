@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import msgspec
 from msgspec import Struct
 
 from letsbe.agent.processes_alive import ProcessIdentity, is_alive
+from letsbe.decoding import decode
 from letsbe.protocol import Outcome
 
 
@@ -44,7 +44,7 @@ class Run(Struct, kw_only=True):
 
     def decoded_outcome(self) -> Outcome | None:
         """The outcome, once there is one."""
-        return None if self.outcome is None else msgspec.json.decode(self.outcome, type=Outcome)
+        return None if self.outcome is None else decode(self.outcome, Outcome)
 
 
 class ChangeRow(Struct, kw_only=True):

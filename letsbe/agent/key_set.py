@@ -18,6 +18,7 @@ from letsbe.agent.entry import recorded
 from letsbe.agent.identity import Identity
 from letsbe.agent.journal import Journal
 from letsbe.agent.log import logger
+from letsbe.decoding import decode
 from letsbe.errors import LetsbeError
 from letsbe.protocol import KEY_SET_PAYLOAD_TYPE, Envelope, KeySet, TrustedKey
 from letsbe.signatures import MalformedEnvelope, content, key_id, raw_key, signers
@@ -60,7 +61,7 @@ def believed(envelope: Envelope, pinned: dict[str, TrustedKey]) -> tuple[KeySet,
             raise _not_believed(f"none of the pinned keys that may do everything signed it ({', '.join(masters)})")
         if envelope.payloadType != KEY_SET_PAYLOAD_TYPE:
             raise _not_believed(f"unknown payload type {envelope.payloadType!r}")
-        found = msgspec.json.decode(content(envelope), type=KeySet)
+        found = decode(content(envelope), KeySet)
         for name, key in found.keys.items():
             raw_key(name, key)
     except (MalformedEnvelope, msgspec.DecodeError) as error:

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from letsbe.agent.durable import usable
+from letsbe.decoding import decode
 from letsbe.errors import LetsbeError
 from letsbe.protocol import instant
 
@@ -125,7 +126,7 @@ def _still_there(path: str, descriptor: int) -> bool:
 
 def _read_holder(descriptor: int) -> Holder | None:
     try:
-        return msgspec.json.decode(os.pread(descriptor, 4096, 0), type=Holder)
+        return decode(os.pread(descriptor, 4096, 0), Holder)
     except msgspec.DecodeError:
         return None  # taken a moment ago, not yet signed
 

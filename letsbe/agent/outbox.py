@@ -10,6 +10,7 @@ from letsbe.agent.client import Client, RefusedByOrchestrator
 from letsbe.agent.journal import Journal
 from letsbe.agent.journal_rows import Run
 from letsbe.agent.log import logger
+from letsbe.decoding import decode
 from letsbe.errors import LetsbeError
 from letsbe.protocol import Outcome
 
@@ -75,7 +76,7 @@ class Outbox:
 
     def _shrunk(self, run: Run, limit: int) -> bytes:
         """The outcome cut to ``limit`` bytes, journaled before it is sent so that repetitions send the same bytes."""
-        outcome = shrink(msgspec.json.decode(run.outcome or b"", type=Outcome), limit)
+        outcome = shrink(decode(run.outcome or b"", Outcome), limit)
         self._journal.replace_outcome(run.id, outcome)
         return outcome
 

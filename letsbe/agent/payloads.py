@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from letsbe.decoding import convert
 from letsbe.errors import LetsbeError
 from letsbe.executors import EXECUTOR_REGISTRY, executor_class
 from letsbe.executors.base import Payload
@@ -57,7 +58,7 @@ def decode(value: Any, payload_type: type[P], path: str = "$") -> P:
         )
     _refuse_what_json_can_not_hold(value, path)
     try:
-        return msgspec.convert(value, payload_type, dec_hook=_decode_secret)
+        return convert(value, payload_type, dec_hook=_decode_secret)
     except msgspec.ValidationError as error:
         raise _invalid(str(error), payload_type, path) from None
 

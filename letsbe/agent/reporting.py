@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from msgspec import Struct, json
+from msgspec import Struct
 
 from letsbe.agent.caller import Caller
 from letsbe.agent.journal import Journal
 from letsbe.agent.journal_rows import Run
+from letsbe.decoding import decode
 from letsbe.protocol import HostRun, Outcome, instant
 
 #: Runs looked through, and told, in one poll: what is left comes with the next one.
@@ -44,7 +45,7 @@ def _told(journal: Journal, run: Run) -> HostRun:
         finished_at=instant(run.finished_at or 0),
         type=run.type,
         origin=run.origin,
-        who=json.decode(run.caller, type=Caller).name[:200],
+        who=decode(run.caller, Caller).name[:200],
         status=outcome.status,
         changed=outcome.changed,
         paths=[path[:4096] for path in paths[:MOST_PATHS]],

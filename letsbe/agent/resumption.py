@@ -23,6 +23,7 @@ from letsbe.agent.log import logger
 from letsbe.agent.outcomes import Request, internal_error
 from letsbe.agent.rollback_record import Begun, RollbackRecord
 from letsbe.agent.runner import Runner
+from letsbe.decoding import decode
 from letsbe.errors import LetsbeError
 from letsbe.protocol import ErrorInfo, Outcome, instant
 from letsbe.tools.redaction import Redactor
@@ -92,7 +93,7 @@ def _runner(config: Config, run: Run) -> Runner:
                 executors, paths = grant.executors, grant.paths
             except LetsbeError as untrusted:
                 logger().warning("key no longer trusted", task_id=run.id, reason=untrusted.message)
-    caller = msgspec.json.decode(run.caller, type=Caller)
+    caller = decode(run.caller, Caller)
     return Runner(config, origin=cast("Origin", run.origin), caller=caller, executors=executors, paths=paths)
 
 

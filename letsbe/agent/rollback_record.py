@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from letsbe.agent.durable import remove, sync_directory, usable, write_private
+from letsbe.decoding import decode
 from letsbe.errors import LetsbeError
 from letsbe.protocol import ErrorInfo, Outcome
 
@@ -153,8 +154,8 @@ def load(state_dir: str, run_id: str) -> tuple[Begun, RollbackRecord] | None:
     whole = content[: content.rfind(b"\n") + 1]
     try:
         first, *rest = whole.splitlines()
-        begun = msgspec.json.decode(first, type=Begun)
-        events = [msgspec.json.decode(line, type=Event) for line in rest]
+        begun = decode(first, Begun)
+        events = [decode(line, Event) for line in rest]
     except (ValueError, msgspec.DecodeError):  # of another version of the agent
         return None
     return begun, RollbackRecord(state_dir, run_id, events, len(whole))

@@ -12,6 +12,7 @@ import msgspec
 from letsbe.agent import payloads
 from letsbe.agent.alarm import no_alarm
 from letsbe.agent.outcomes import Request, Stopwatch
+from letsbe.decoding import convert
 from letsbe.errors import LetsbeError
 from letsbe.executors import executor_class
 from letsbe.executors.base import BaseExecutor, Context, Data, Payload, PutBack, Step
@@ -183,7 +184,7 @@ class RunSteps:
         executor = step.executor
         if type(executor).undo is BaseExecutor.undo:
             return []
-        data: Data = msgspec.convert(outcome.data, executor.data_type, strict=False)
+        data: Data = convert(outcome.data, executor.data_type, strict=False)
         try:
             self._ask_again(executor)
             return executor.undo(step.payload, data)

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from letsbe.agent.task_types import types_in
+from letsbe.decoding import decode
 from letsbe.errors import LetsbeError
 from letsbe.protocol import MAX_TASK_LIFETIME_S, TASK_PAYLOAD_TYPE, Envelope, Task, TrustedKey, epoch
 from letsbe.signatures import MalformedEnvelope, content, signers
@@ -51,7 +52,7 @@ def believe(
     if envelope.payloadType != TASK_PAYLOAD_TYPE:
         raise LetsbeError("unsupported_version", f"task {offered_as}: unknown payload type {envelope.payloadType!r}")
     try:
-        task = msgspec.json.decode(payload, type=Task)
+        task = decode(payload, Task)
     except msgspec.DecodeError as error:
         raise LetsbeError("unsupported_version", f"task {offered_as}: {error}", hint="Upgrade the agent.") from None
     if task.task_id != offered_as:

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from letsbe.agent import hold, key_set, trust
 from letsbe.agent.caller import Caller
 from letsbe.agent.config import Config
@@ -22,6 +20,7 @@ from letsbe.agent.log import bind
 from letsbe.agent.outbox import Outbox
 from letsbe.agent.outcomes import Request, Stopwatch, log_outcome
 from letsbe.agent.runner import Runner
+from letsbe.decoding import decode
 from letsbe.errors import LetsbeError, Terminated
 from letsbe.executors import executor_class
 from letsbe.protocol import ErrorInfo, Outcome
@@ -128,7 +127,7 @@ class Worker:
         runner = Runner(
             self.config,
             origin="orchestrator",
-            caller=msgspec.json.decode(run.caller, type=Caller),
+            caller=decode(run.caller, Caller),
             executors=grant.executors,
             paths=grant.paths,
         )

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from letsbe.cli.drawings import drawn
+from letsbe.decoding import convert
 from letsbe.executors import EXECUTOR_REGISTRY, executor_class
 from letsbe.protocol import Outcome
 
@@ -73,7 +74,7 @@ def draw_value(value: Any) -> RenderableType:
     """A JSON value: mappings as key and value, lists of mappings as tables, the rest as text."""
     if isinstance(value, dict):
         if value.keys() >= {"status", "success", "changed", "agent_version"}:
-            return _outcome(msgspec.structs.replace(msgspec.convert(value, Outcome), task_id=None))
+            return _outcome(msgspec.structs.replace(convert(value, Outcome), task_id=None))
         if value.keys() == {"id", "state", "outcome"}:
             return _step(value)
         return _mapping(value) if value else Text("-", "dim")

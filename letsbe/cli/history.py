@@ -12,6 +12,7 @@ from letsbe.agent.caller import Caller
 from letsbe.agent.journal import Journal
 from letsbe.agent.journal_rows import ChangeRow, Run
 from letsbe.cli.options import shared
+from letsbe.decoding import convert
 from letsbe.errors import LetsbeError
 
 
@@ -148,7 +149,7 @@ def _draw_one(run: dict[str, Any]) -> None:
 
     screen = console()
     if run["outcome"] is not None:
-        draw_outcome(screen, msgspec.convert(run["outcome"], Outcome))
+        draw_outcome(screen, convert(run["outcome"], Outcome))
     facts = {
         "state": run["state"],
         "when": _when(run),
@@ -173,4 +174,4 @@ def _when(run: dict[str, Any]) -> str:
 
 
 def _who(run: dict[str, Any]) -> str:
-    return f"{run['origin']} {msgspec.convert(run['caller'] or {'uid': 0}, Caller).name}"
+    return f"{run['origin']} {convert(run['caller'] or {'uid': 0}, Caller).name}"

@@ -13,6 +13,7 @@ import threading
 import msgspec
 from msgspec import Struct
 
+from letsbe.decoding import decode
 from letsbe.errors import LetsbeError
 from letsbe.orchestrator import files
 from letsbe.orchestrator.home import Home
@@ -44,7 +45,7 @@ def load(home: Home) -> Admin | None:
         return None
     files.refuse_if_exposed(home.admin)
     try:
-        return msgspec.json.decode(files.read(home.admin), type=Admin)
+        return decode(files.read(home.admin), Admin)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _unreadable(home, error) from error
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from letsbe.decoding import convert
 from letsbe.errors import LetsbeError
 from letsbe.orchestrator import files
 from letsbe.protocol import MAX_BODY_BYTES, MAX_RESULT_BYTES
@@ -123,7 +124,7 @@ def load_settings(file: str) -> Settings:
 
     try:
         found = yaml.safe_load(files.read(file)) or {}
-        return msgspec.convert(found, Settings)
+        return convert(found, Settings)
     except (yaml.YAMLError, msgspec.ValidationError) as error:
         reason = " ".join(str(error).split())
         raise LetsbeError("invalid_config", f"{file}: {reason}", hint="Correct it; every key is optional.") from error

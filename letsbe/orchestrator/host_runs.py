@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy import Connection, delete, insert, select
 
+from letsbe.decoding import convert
 from letsbe.orchestrator.tables import agents, host_runs
 from letsbe.protocol import HostRun
 
@@ -41,4 +42,4 @@ def latest(connection: Connection, agent_id: str | None, most: int) -> list[tupl
     if agent_id is not None:
         query = query.where(host_runs.c.agent_id == agent_id)
     rows = connection.execute(query.order_by(host_runs.c.told_at.desc(), host_runs.c.run_id.desc()).limit(most))
-    return [(row.hostname, msgspec.convert(row.told, HostRun)) for row in rows]
+    return [(row.hostname, convert(row.told, HostRun)) for row in rows]

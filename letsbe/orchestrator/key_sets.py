@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import Struct
 from sqlalchemy import Connection, func, insert, select
 
+from letsbe.decoding import decode
 from letsbe.errors import LetsbeError
 from letsbe.orchestrator import signing
 from letsbe.orchestrator.tables import agents, key_sets
@@ -31,7 +32,7 @@ def current(connection: Connection, first_key: str) -> Current:
     newest = connection.scalar(select(key_sets.c.envelope).order_by(key_sets.c.version.desc()).limit(1))
     if newest is None:
         return Current(0, {signing.KEY_NAME: TrustedKey(public_key=first_key)})
-    found = msgspec.json.decode(content(msgspec.json.decode(newest, type=Envelope)), type=KeySet)
+    found = decode(content(decode(newest, Envelope)), KeySet)
     return Current(found.version, found.keys)
 
 
@@ -40,7 +41,7 @@ def above(connection: Connection, version: int) -> list[Envelope]:
     rows = connection.scalars(
         select(key_sets.c.envelope).where(key_sets.c.version > version).order_by(key_sets.c.version).limit(MOST_AT_ONCE)
     )
-    return [msgspec.json.decode(row, type=Envelope) for row in rows]
+    return [decode(row, Envelope) for row in rows]
 
 
 def append(

@@ -17,6 +17,7 @@ from litestar.middleware import AbstractAuthenticationMiddleware, Authentication
 from litestar.params import Parameter, RawBody
 from msgspec import Struct
 
+from letsbe.decoding import decode
 from letsbe.errors import LetsbeError
 from letsbe.orchestrator import agents, host_runs, key_sets, tasks
 from letsbe.orchestrator.auth import authenticate
@@ -178,7 +179,7 @@ def decoded(body: bytes, type_: type[T]) -> T:
     passes here must be what a strict reader takes later.
     """
     try:
-        return msgspec.json.decode(body, type=type_)
+        return decode(body, type_)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise LetsbeError("invalid_request", str(error)) from error
 

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from letsbe.decoding import decode
 from letsbe.errors import LetsbeError
 from letsbe.orchestrator import files
 from letsbe.protocol import KEY_SET_PAYLOAD_TYPE, TASK_PAYLOAD_TYPE, Envelope, KeySet, Signature, Task, pae
@@ -77,4 +78,4 @@ def sign(document: Task | KeySet, keys: Sequence[Ed25519PrivateKey]) -> Envelope
 
 def signed_task(envelope: Envelope) -> Task:
     """The task inside an envelope. The signature is not looked at: that is the agent's to do."""
-    return msgspec.json.decode(base64.b64decode(envelope.payload), type=Task)
+    return decode(base64.b64decode(envelope.payload), Task)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
+from letsbe.decoding import decode
 from letsbe.errors import LetsbeError
 from letsbe.orchestrator import agents, key_sets, keyring, signing, tasks
 from letsbe.orchestrator.home import Home
@@ -169,7 +170,7 @@ def _verified(envelope: Envelope, trusted: dict[str, TrustedKey]) -> Task:
 
 def _decoded(document: bytes, what: str) -> Task:
     try:
-        return msgspec.json.decode(document, type=Task)
+        return decode(document, Task)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise LetsbeError("invalid_envelope", f"{what}: {error}", hint="Sign it with this version.") from error
 
@@ -200,7 +201,7 @@ def read_envelope(path: str) -> Envelope:
     """The envelope in a file, or on standard input (``-``). Raises ``file_unreadable``, ``invalid_envelope``."""
     source, text = _read(path, MAX_BODY_BYTES)
     try:
-        return msgspec.json.decode(text, type=Envelope)
+        return decode(text, Envelope)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise LetsbeError(
             "invalid_envelope", f"{source}: {error}", hint="Give what `letsbe-orchestrator sign` prints."

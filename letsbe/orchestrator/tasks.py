@@ -30,6 +30,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, insert, select, update
 
+from letsbe.decoding import decode
 from letsbe.errors import LetsbeError
 from letsbe.orchestrator.tables import results, tasks
 from letsbe.protocol import AttemptProgress, Envelope, Hold, Outcome, Task, TaskOffer, epoch, instant, new_id
@@ -106,7 +107,7 @@ def offer(connection: Connection, agent_id: str, now: float, most: int, only: Ho
         TaskOffer(
             task_id=row.task_id,
             attempt_id=row.attempt_id,
-            envelope=msgspec.json.decode(row.envelope, type=Envelope),
+            envelope=decode(row.envelope, Envelope),
         )
         for row in offered
     ]

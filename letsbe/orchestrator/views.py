@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Raw, Struct
 from sqlalchemy import Connection, Row, Select, func, or_, select
 
+from letsbe.decoding import decode
 from letsbe.errors import LetsbeError
 from letsbe.orchestrator.agents import has_labels
 from letsbe.orchestrator.signing import signed_task
@@ -130,7 +131,7 @@ def show_task(connection: Connection, task_id: str, *, with_payload: bool = Fals
     if not with_payload:
         return found[0]
     envelope = connection.scalar(select(tasks.c.envelope).where(tasks.c.task_id == task_id)) or ""
-    return msgspec.structs.replace(found[0], payload=signed_task(msgspec.json.decode(envelope, type=Envelope)).payload)
+    return msgspec.structs.replace(found[0], payload=signed_task(decode(envelope, Envelope)).payload)
 
 
 def show_tasks(connection: Connection, task_ids: Sequence[str]) -> list[TaskDetail]:
@@ -156,7 +157,7 @@ def not_ended(connection: Connection, task_ids: Sequence[str]) -> list[str]:
 
 def reason(task: TaskDetail) -> str:
     """What the error in a task's outcome says; nothing without one."""
-    error = None if task.outcome is None else msgspec.json.decode(task.outcome, type=Outcome).error
+    error = None if task.outcome is None else decode(task.outcome, Outcome).error
     return "" if error is None else f"{error.code}: {error.message}"
 
 
@@ -168,7 +169,7 @@ def _slices(task_ids: Sequence[str], size: int = 1000) -> Iterator[Sequence[str]
 def outcome_of(connection: Connection, task_id: str) -> Outcome | None:
     """The outcome of a task, None while there is none."""
     body = connection.scalar(select(results.c.body).where(results.c.task_id == task_id))
-    return None if body is None else msgspec.json.decode(body, type=Outcome)
+    return None if body is None else decode(body, Outcome)
 
 
 def _agent(row: Row[*tuple[Any, ...]]) -> AgentView:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Struct
 
+from letsbe.decoding import decode
+
 
 class BindMount(Struct, frozen=True):
     """A path of the host that a running container has mounted."""
@@ -36,8 +38,8 @@ def bind_mounts(stdout: bytes) -> list[BindMount]:
     for line in stdout.splitlines():
         name, _, mounts = line.partition(b" ")
         try:
-            container = msgspec.json.decode(name, type=str).removeprefix("/")
-            parsed = msgspec.json.decode(mounts, type=list[_Mount])
+            container = decode(name, str).removeprefix("/")
+            parsed = decode(mounts, list[_Mount])
         except msgspec.MsgspecError:
             continue
         found += [BindMount(container, mount.Source) for mount in parsed if mount.Type == "bind"]

@@ -11,6 +11,8 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 import msgspec
 from msgspec import Struct
 
+from letsbe import decoding
+
 STREAMS = ("stdout", "stderr")
 #: How late a line of a stream that was silent so far may be written down.
 _LATE_NS = 2_000_000_000
@@ -80,7 +82,7 @@ def decode(cursor: str) -> dict[str, Position]:
     """Positions by the first 12 characters of the container's id; :class:`ValueError` when it is no cursor."""
     try:
         raw = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        found = msgspec.json.decode(raw, type=dict[str, dict[str, Place]])
+        found = decoding.decode(raw, dict[str, dict[str, Place]])
     except ValueError as error:  # binascii's and msgspec's are such
         raise ValueError("is no cursor that LOG_TAIL gave") from error
     return {container: Position(places) for container, places in found.items()}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
+from letsbe.decoding import decode
+
 
 class Unit(Struct, frozen=True):
     """A service that runs or has failed."""
@@ -24,6 +26,6 @@ def list_services_argv(systemctl: str) -> list[str]:
 def parse_services(output: bytes) -> list[Unit] | None:
     """The output of :func:`list_services_argv`; None when it is not of that form."""
     try:
-        return msgspec.json.decode(output, type=list[Unit])
+        return decode(output, list[Unit])
     except msgspec.MsgspecError:
         return None

@@ -206,9 +206,11 @@ def test_a_client_with_a_terminal_is_of_the_origin_ssh_too(server: Sshd, host: A
 
 
 def test_a_run_outlives_its_client(server: Sshd, host: Agent) -> None:
+    assert server.ssh("""shell '{"argv": ["sleep", "0"]}'""").returncode == 0  # so that there is a newest run
+    before = newest(host)[0].id
     asking = subprocess.Popen([*server.argv(), """shell '{"argv": ["sleep", "1"]}'"""], stdin=subprocess.DEVNULL)
     deadline = time.monotonic() + 20
-    while newest(host)[0].type != "SHELL" or newest(host)[0].state != "started":
+    while newest(host)[0].id == before or newest(host)[0].state != "started":
         assert time.monotonic() < deadline
         time.sleep(0.05)
     asking.kill()

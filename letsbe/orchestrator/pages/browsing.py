@@ -10,6 +10,7 @@ from litestar import Response, get, post
 from litestar.params import QueryParameter, RawBody
 from litestar.response import Redirect
 
+from letsbe.decoding import decode
 from letsbe.errors import LetsbeError
 from letsbe.orchestrator import agents, tasks, views
 from letsbe.orchestrator.pages import outcome
@@ -94,7 +95,7 @@ def task_page(
     """One task and its outcome. ``refresh``: ask again every few seconds until it has ended."""
     detail = _show(request, task_id, with_payload=payload)
     body = None if detail.outcome is None else bytes(detail.outcome)
-    told = None if body is None else msgspec.json.decode(body, type=Outcome)
+    told = None if body is None else decode(body, Outcome)
     ended = detail.finished_at is not None
     return page(
         request,

@@ -9,8 +9,9 @@ import functools
 from importlib import resources
 from typing import Any
 
-import msgspec
 from msgspec import Struct
+
+from letsbe.decoding import decode
 
 
 class TaskType(Struct, frozen=True):
@@ -26,4 +27,4 @@ class TaskType(Struct, frozen=True):
 def task_types() -> dict[str, TaskType]:
     """Every task type of this release, by name."""
     text = resources.files("letsbe.orchestrator.pages").joinpath("task_types.json").read_bytes()
-    return msgspec.json.decode(text, type=dict[str, TaskType])
+    return decode(text, dict[str, TaskType])
