@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Raw, Struct
-from sqlalchemy import Connection, Row, Select, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, Select, func, or_, select, tuple_
 
 from letsbe.decoding import decode
 from letsbe.errors import LetsbeError
@@ -19,6 +19,9 @@ from letsbe.protocol import Envelope, Outcome, instant
 
 #: Outcomes that tell whether an agent fails of late.
 RECENT = 5
+
+#: What may be the matter with an agent: one of its :data:`RECENT` outcomes is no success, or it is on hold.
+Trouble = Literal["failing", "held"]
 
 
 class AgentView(Struct, frozen=True, kw_only=True):
@@ -68,14 +71,44 @@ class TaskDetail(TaskView, frozen=True, kw_only=True):
 
 
 def list_agents(
-    connection: Connection, *, labels: dict[str, str] | None = None, not_seen_since: float | None = None
+    connection: Connection,
+    *,
+    labels: dict[str, str] | None = None,
+    not_seen_since: float | None = None,
+    named: str = "",
+    troubled: Trouble | None = None,
+    after: str | None = None,
+    most: int | None = None,
 ) -> list[AgentView]:
-    """The agents by host name: those with all of ``labels``, and that have not polled since a moment (or never)."""
-    query = select(agents).order_by(agents.c.hostname, agents.c.agent_id)
+    """The agents by host name: those with all of ``labels``, and that have not polled since a moment (or never).
+
+    ``named``: a part of the host name. The first ``most`` of them, or those that follow the agent ``after``.
+    """
+    order = (agents.c.hostname, agents.c.agent_id)
+    query = select(agents).order_by(*order)
     if not_seen_since is not None:
-        query = query.where(or_(agents.c.last_seen_at.is_(None), agents.c.last_seen_at < not_seen_since))
-    rows = [row for row in connection.execute(query) if has_labels(row.labels, labels or {})]
-    return [_agent(row) for row in rows]
+        query = query.where(_not_seen(not_seen_since))
+    if named:
+        query = query.where(agents.c.hostname.icontains(named, autoescape=True))
+    if troubled == "failing":
+        query = query.where(_failed() > 0)
+    if troubled == "held":
+        query = query.where(agents.c.hold.is_not(None))
+    if after is not None:
+        query = query.where(tuple_(*order) > select(*order).where(agents.c.agent_id == after).scalar_subquery())
+    rows = connection.execute(query.limit(most))
+    return [_agent(row) for row in rows if has_labels(row.labels, labels or {})]
+
+
+def count_agents(connection: Connection, not_seen_since: float) -> tuple[int, int]:
+    """How many agents there are, and how many of them have not polled since a moment (or never)."""
+    late = select(func.count()).select_from(agents).where(_not_seen(not_seen_since)).scalar_subquery()
+    row = connection.execute(select(func.count(), late).select_from(agents)).one()
+    return row[0], row[1]
+
+
+def _not_seen(since: float) -> ColumnElement[bool]:
+    return or_(agents.c.last_seen_at.is_(None), agents.c.last_seen_at < since)
 
 
 def show_agent(connection: Connection, agent_id: str) -> AgentView:
@@ -86,8 +119,13 @@ def show_agent(connection: Connection, agent_id: str) -> AgentView:
     return _agent(row)
 
 
-def recent_failures(connection: Connection) -> dict[str, int]:
-    """How many of the newest :data:`RECENT` outcomes of each agent are no success; agents without one are left out."""
+def recent_failures(connection: Connection, agent_ids: Sequence[str]) -> dict[str, int]:
+    """How many of the newest :data:`RECENT` outcomes of each agent are no success; those without one are left out."""
+    rows = connection.execute(select(agents.c.agent_id, _failed()).where(agents.c.agent_id.in_(agent_ids)))
+    return {agent_id: failed for agent_id, failed in rows if failed}
+
+
+def _failed() -> ScalarSelect[int]:
     recent = (
         select(tasks.c.status)
         .where(tasks.c.agent_id == agents.c.agent_id, tasks.c.state == "finished")
@@ -96,9 +134,7 @@ def recent_failures(connection: Connection) -> dict[str, int]:
         .correlate(agents)
         .subquery()
     )
-    failed = select(func.count()).select_from(recent).where(recent.c.status != "succeeded").scalar_subquery()
-    rows = connection.execute(select(agents.c.agent_id, failed.label("failed"))).all()
-    return {row.agent_id: row.failed for row in rows if row.failed}
+    return select(func.count()).select_from(recent).where(recent.c.status != "succeeded").scalar_subquery()
 
 
 def list_tasks(

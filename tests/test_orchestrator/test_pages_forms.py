@@ -8,7 +8,7 @@ import pytest
 
 from letsbe.executors import EXECUTOR_REGISTRY, executor_class
 from letsbe.orchestrator.pages import fields, outcome, schema_check
-from letsbe.orchestrator.pages.rendering import ago, is_late, visible
+from letsbe.orchestrator.pages.rendering import ago, due_since, is_late, visible
 from letsbe.orchestrator.pages.task_types import task_types
 from letsbe.protocol import instant
 
@@ -99,6 +99,7 @@ def test_moments_in_words() -> None:
     now = 1_800_000_000.0
     told = [ago(instant(now - seconds), now) for seconds in (-5, 12, 130, 3 * 3600, 5 * 86_400)]
     assert told == ["0 s ago", "12 s ago", "2 min ago", "3 h ago", "5 days ago"]
-    assert [is_late(instant(now - seconds), now, 600) for seconds in (0, 899, 901)] == [False, False, True]
-    assert is_late(None, now, 0)
+    due = due_since(now, 600)
+    assert [is_late(instant(now - seconds), due) for seconds in (0, 899, 901)] == [False, False, True]
+    assert is_late(None, due)
     assert visible("a\u202eb\x1bc\n") == "a\\u202eb\\u001bc\n"

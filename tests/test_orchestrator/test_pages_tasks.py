@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -219,6 +222,54 @@ def test_what_is_unknown_is_a_page(visitor: Visitor) -> None:
         assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
 
 
+def test_many_agents_come_page_by_page_and_can_be_narrowed(paged: Orchestrator, visitor: Visitor) -> None:
+    now = time.time()
+    facts = {"fingerprint": "f", "public_key": "k", "version": "1", "executors": {}, "labels": {}, "registered_at": now}
+    hold = {"reason": "disk swap", "until": "2026-12-01T10:00:00Z"}
+    fleet = [
+        {
+            **facts,
+            "agent_id": new_id(),
+            "hostname": "zz-twin" if number in (49, 50) else f"zz-{number:03}",
+            "last_seen_at": now - 3600 if number == 3 else now,
+            "hold": hold if number == 7 else None,
+        }
+        for number in range(120)
+    ]
+    with paged.database() as connection:
+        connection.execute(insert(agents), fleet)
+        task_id = home_task(connection, str(fleet[119]["agent_id"]))
+        connection.execute(update(tasks).where(tasks.c.task_id == task_id).values(state="finished", status="failed"))
+
+    seen: list[list[str]] = []
+    path = "/?host=zz-"
+    for _ in range(3):
+        answer = visitor.get(path)
+        seen.append(re.findall(r'scope="row".*?>([\w-]+)</a>', answer.text))
+        following = re.search(r'rel="next" href="([^"]+)"', answer.text)
+        path = html.unescape(following[1]) if following else ""
+    assert [len(rows) for rows in seen] == [50, 50, 20]
+    assert [host for rows in seen for host in rows] == sorted(str(agent["hostname"]) for agent in fleet)
+    assert path == ""
+
+    for query, hosts in {
+        "host=zz&show=late": ["zz-003"],
+        "host=zz&show=hold": ["zz-007"],
+        "host=zz&show=failing": ["zz-119"],
+        "host=Z-01&show=": [f"zz-01{digit}" for digit in range(10)],
+        "host=win": ["zz-twin", "zz-twin"],
+        "host=z%25": [],
+        "host=zz-007&show=late": [],
+    }.items():
+        answer = visitor.get(f"/?{query}")
+        assert re.findall(r'scope="row".*?>([\w-]+)</a>', answer.text) == hosts, query
+        assert ("No such agents." in answer.text) == (not hosts), query
+    told = re.search(r"(\d+) agents, (\d+) late", text_of(visitor.get("/")))
+    assert told
+    assert int(told[1]) >= 120
+    assert int(told[2]) == visitor.get("/?show=late").text.count('scope="row"') > 0
+
+
 def test_both_databases_count_the_newest_outcomes_of_each_agent(home: Orchestrator) -> None:
     facts = {"fingerprint": "f", "public_key": "k", "version": "1", "executors": {}, "labels": {}, "registered_at": 0}
     statuses = {"well": ["failed"] * 3 + ["succeeded"] * 5, "ill": ["failed"] * 6 + ["succeeded", "timed_out"]}
@@ -230,7 +281,7 @@ def test_both_databases_count_the_newest_outcomes_of_each_agent(home: Orchestrat
                 connection.execute(
                     update(tasks).where(tasks.c.task_id == task_id).values(state="finished", status=status)
                 )
-        assert views.recent_failures(connection) == {"ill": 4}
+        assert views.recent_failures(connection, ["well", "ill"]) == {"ill": 4}
 
 
 def home_task(connection: Connection, host: str) -> str:

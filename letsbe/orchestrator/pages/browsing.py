@@ -16,7 +16,7 @@ from letsbe.orchestrator import agents, tasks, views
 from letsbe.orchestrator.pages import outcome
 from letsbe.orchestrator.pages.gate import Desk, PageRequest, page_form
 from letsbe.orchestrator.pages.logging_in import SMALL_FORM_BYTES
-from letsbe.orchestrator.pages.rendering import is_late, page
+from letsbe.orchestrator.pages.rendering import due_since, is_late, page
 from letsbe.orchestrator.pages.task_types import task_types
 from letsbe.orchestrator.routes import PathId
 from letsbe.protocol import Outcome
@@ -24,19 +24,41 @@ from letsbe.protocol import Outcome
 #: Rows of a list.
 PAGE_ROWS = 50
 
+#: What the list of agents can be narrowed to, beside those that are late.
+_TROUBLES: dict[str, views.Trouble] = {"failing": "failing", "hold": "held"}
+
 Query = Annotated[str, QueryParameter(max_length=255)]
 
 
 @get("/", sync_to_thread=True)
-def agents_page(request: PageRequest) -> Response[str]:
-    """Every agent, and how it is."""
+def agents_page(request: PageRequest, host: Query = "", show: Query = "", after: Query = "") -> Response[str]:
+    """Agents by host name, and how they are."""
     desk: Desk = request.app.state.desk
-    now = time.time()
+    due = due_since(time.time(), desk.home.settings.next_poll_s)
     with desk.store.read() as connection:
-        found = views.list_agents(connection)
-        failures = views.recent_failures(connection)
-    late = {agent.agent_id for agent in found if is_late(agent.last_seen_at, now, desk.home.settings.next_poll_s)}
-    return page(request, "agents.html", agents=found, failures=failures, late=late)
+        total, late = views.count_agents(connection, due)
+        found = views.list_agents(
+            connection,
+            named=host,
+            not_seen_since=due if show == "late" else None,
+            troubled=_TROUBLES.get(show),
+            after=after or None,
+            most=PAGE_ROWS + 1,
+        )
+        shown = found[:PAGE_ROWS]
+        failures = views.recent_failures(connection, [agent.agent_id for agent in shown])
+    return page(
+        request,
+        "agents.html",
+        agents=shown,
+        more=len(found) > PAGE_ROWS,
+        total=total,
+        late=late,
+        is_late=lambda agent: is_late(agent.last_seen_at, due),
+        failures=failures,
+        wanted={"host": host, "show": show},
+        after=after,
+    )
 
 
 @get("/agents/{agent_id:str}", sync_to_thread=True)
@@ -47,7 +69,7 @@ def agent_page(request: PageRequest, agent_id: PathId) -> Response[str]:
         tasks.sweep(connection, time.time(), agent_id)
         agent = views.show_agent(connection, agent_id)
         found = views.list_tasks(connection, agent_id=agent_id, most=PAGE_ROWS)
-    late = is_late(agent.last_seen_at, time.time(), desk.home.settings.next_poll_s)
+    late = is_late(agent.last_seen_at, due_since(time.time(), desk.home.settings.next_poll_s))
     return page(request, "agent.html", agent=agent, tasks=found, late=late, types=task_types())
 
 

@@ -48,9 +48,14 @@ def ago(moment: str, now: float) -> str:
     return f"{seconds // 86_400} days ago"
 
 
-def is_late(moment: str | None, now: float, next_poll_s: int) -> bool:
+def is_late(moment: str | None, due: float) -> bool:
     """Whether an agent that was last seen then, or never, should have come again."""
-    return moment is None or now - epoch(moment) > LATE_AFTER_S + next_poll_s
+    return moment is None or epoch(moment) < due
+
+
+def due_since(now: float, next_poll_s: int) -> float:
+    """Since when an agent must have been seen, so that it is not late."""
+    return now - LATE_AFTER_S - next_poll_s
 
 
 def _finalize(value: Any) -> Any:
