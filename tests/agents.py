@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
@@ -17,6 +17,10 @@ from letsbe.agent.journal import Journal
 from letsbe.agent.outcomes import Request
 from letsbe.agent.runner import Runner
 from letsbe.protocol import Outcome
+from tests import forked
+
+#: What a run of the program may take.
+TIMEOUT_S = 120
 
 
 class Agent:
@@ -56,8 +60,12 @@ class Agent:
         self, *words: str, stdin: bytes = b"", env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[bytes]:
         """Run ``letsbe`` as a program; the built file when ``LETSBE_BINARY`` names one."""
+        environment = self.environment(env)
+        if "LETSBE_BINARY" not in os.environ:
+            return forked.run("letsbe", words, stdin=stdin, env=environment, cwd=os.getcwd(), timeout_s=TIMEOUT_S)
+        command = [*program(), *words]
         return subprocess.run(
-            [*program(), *words], input=stdin, capture_output=True, env=self.environment(env), timeout=120, check=False
+            command, input=stdin, capture_output=True, env=environment, timeout=TIMEOUT_S, check=False
         )
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
@@ -65,6 +73,11 @@ class Agent:
         return subprocess.Popen(
             [*program(), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment()
         )
+
+    def start_stopped(self, *words: str, streams: tuple[IO[bytes], ...]) -> forked.Process:
+        """Start ``letsbe`` from source; it goes on when it gets SIGCONT, with everything imported."""
+        env = self.environment()
+        return forked.start("letsbe", words, streams=streams, env=env, cwd=os.getcwd(), stopped=True)
 
     def json(self, *words: str, stdin: bytes = b"") -> Any:
         """Run ``letsbe`` and decode its standard output."""

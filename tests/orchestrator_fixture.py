@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -28,6 +27,7 @@ from letsbe.orchestrator import auth, submission, tasks, views
 from letsbe.orchestrator.bootstrap import initialise
 from letsbe.orchestrator.home import Home, open_home, settings_file
 from letsbe.orchestrator.store import Store
+from tests import forked
 from tests.ports import free_port
 from tests.postgres import Postgres
 
@@ -47,7 +47,7 @@ class Orchestrator:
         self.ca_file = self.home.ca
         self.log_file = path / "serve.log"
         self._url = ""
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: forked.Process | None = None
 
     @property
     def url(self) -> str:
@@ -80,14 +80,10 @@ class Orchestrator:
         url_file = self.path / "url"
         url_file.unlink(missing_ok=True)
         port = self._url.rpartition(":")[2] or str(free_port())
-        command = [sys.executable, "-m", "letsbe.orchestrator", "serve", "--home", str(self.path)]
-        with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*command, "--port", port, "--url-file", str(url_file), *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=ROOT,
+        command = ["serve", "--home", str(self.path), "--port", port, "--url-file", str(url_file), *arguments]
+        with self.log_file.open("ab") as log, open(os.devnull, "rb") as nothing:
+            self._process = forked.start(
+                "letsbe.orchestrator", command, streams=(nothing, log, log), env=dict(os.environ), cwd=str(ROOT)
             )
         deadline = time.monotonic() + 20
         while not url_file.exists():
@@ -185,15 +181,14 @@ class Orchestrator:
         self, *arguments: str, stdin: str = "", env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a command of ``letsbe-orchestrator`` on this home, as a person would."""
-        return subprocess.run(
-            [sys.executable, "-m", "letsbe.orchestrator", *arguments],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            cwd=ROOT,
-            env={**os.environ, "LETSBE_ORCHESTRATOR_HOME": str(self.path), **(env or {})},
-        )
+        return run(*arguments, stdin=stdin, LETSBE_ORCHESTRATOR_HOME=str(self.path), **(env or {}))
+
+
+def run(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of ``letsbe-orchestrator``."""
+    env = {**os.environ, **environment}
+    done = forked.run("letsbe.orchestrator", arguments, stdin=stdin.encode(), env=env, cwd=str(ROOT), timeout_s=60)
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 #: Gives the URL of a fresh database for the time of a block; None is SQLite in the home.

@@ -42,7 +42,7 @@ TASKS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def words(agent: Agent, task: str) -> list[str]:
     command, payload = TASKS[task]
-    return [*program(), command, json.dumps(payload).replace("{root}", str(agent.root))]
+    return [command, json.dumps(payload).replace("{root}", str(agent.root))]
 
 
 def prepare(base: Path, like: Agent | None = None) -> Agent:
@@ -61,16 +61,27 @@ def contents(agent: Agent) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in agent.root.iterdir()}
 
 
+def await_status(pid: int, line: str) -> None:
+    deadline = time.monotonic() + 20
+    while line not in Path(f"/proc/{pid}/status").read_text():
+        assert time.monotonic() < deadline, line
+        time.sleep(0.002)
+
+
 def killed_at(agent: Agent, task: str, point: int) -> bool:
     """Run a task that is killed at its ``point``-th effect; False when it came to its end before."""
     inject = f"inject={EFFECTS}:signal=KILL:when={point}"
-    done = subprocess.run(
-        ["strace", "-qq", "-o", "/dev/null", "-e", f"trace={EFFECTS}", "-e", inject, *words(agent, task)],
-        env=agent.environment(),
-        capture_output=True,
-        check=False,
-    )
-    return done.returncode != 0
+    with open(os.devnull, "r+b") as nothing:
+        run = agent.start_stopped(*words(agent, task), streams=(nothing, nothing, nothing))
+        await_status(run.pid, "State:\tT")
+        trace = ["strace", "-qq", "-o", "/dev/null", "-e", f"trace={EFFECTS}", "-e", inject, "-p", str(run.pid)]
+        tracer = subprocess.Popen(trace, stderr=subprocess.DEVNULL)
+        await_status(run.pid, f"TracerPid:\t{tracer.pid}")
+        os.kill(run.pid, signal.SIGCONT)
+        code = run.wait(60)
+        tracer.wait(10)
+    assert code in (0, -signal.SIGKILL)
+    return code != 0
 
 
 def check_what_is_told(agent: Agent, before: dict[str, bytes], after: dict[str, bytes]) -> str:
@@ -107,7 +118,7 @@ def check_what_is_told(agent: Agent, before: dict[str, bytes], after: dict[str, 
 def test_killed_at_every_effect(task: str, tmp_path: Path) -> None:
     fresh, reference = prepare(tmp_path / "fresh"), prepare(tmp_path / "reference")
     before = contents(reference)
-    subprocess.run(words(reference, task), env=reference.environment(), check=True, capture_output=True)
+    assert reference.cli(*words(reference, task)).returncode == 0
     after = contents(reference)
     assert after != before
 
@@ -134,15 +145,15 @@ def test_killed_at_random_instants(task: str, tmp_path: Path) -> None:
     reference = prepare(tmp_path / "reference")
     before = contents(reference)
     began = time.monotonic()
-    subprocess.run(words(reference, task), env=reference.environment(), check=True, capture_output=True)
+    assert reference.cli(*words(reference, task)).returncode == 0
     usual = time.monotonic() - began
     after = contents(reference)
     chance = random.Random(20261124)
     for number in range(8):
         agent = prepare(tmp_path / str(number))
         child = subprocess.Popen(
-            words(agent, task), env=agent.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            start_new_session=True,
+            [*program(), *words(agent, task)],
+            env=agent.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         time.sleep(chance.uniform(usual * 0.4, usual * 1.1))
         with contextlib.suppress(ProcessLookupError):

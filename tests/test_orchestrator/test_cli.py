@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -15,20 +12,8 @@ import requests
 
 from letsbe.orchestrator.views import list_tasks
 from letsbe.protocol import epoch
-from tests.orchestrator_fixture import ROOT, Orchestrator
+from tests.orchestrator_fixture import Orchestrator, run
 from tests.test_orchestrator.fake_agent import add_agent, outcome, registered
-
-
-def run(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "letsbe.orchestrator", *arguments],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=ROOT,
-        env={**os.environ, **environment},
-    )
 
 
 def test_init_makes_a_private_home_and_says_where_the_ca_is(tmp_path: Path) -> None:
