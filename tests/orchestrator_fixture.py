@@ -181,7 +181,7 @@ class Orchestrator:
         self, *arguments: str, stdin: str = "", env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a command of ``letsbe-orchestrator`` on this home, as a person would."""
-        return run(*arguments, stdin=stdin, LETSBE_ORCHESTRATOR_HOME=str(self.path), **(env or {}))
+        return run(*arguments, stdin=stdin, **{"LETSBE_ORCHESTRATOR_HOME": str(self.path), **(env or {})})
 
 
 def run(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:

@@ -35,7 +35,7 @@ services:
   loop: {{<<: *base, command: [sh, -c, "sleep 0.3; exit 0"], restart: always}}
   job: {{<<: *base, command: ["true"]}}
   badjob: {{<<: *base, command: ["false"]}}
-  greedy: {{<<: *base, command: [tail, /dev/zero], mem_limit: 8m, memswap_limit: 8m}}
+  greedy: {{<<: *base, command: [sh, -c, "tail /dev/zero; sleep 1; exit 137"], mem_limit: 8m, memswap_limit: 8m}}
   frozen: {{<<: *base, command: [sleep, inf]}}
   silent: {{<<: *base, command: [sleep, inf], logging: {{driver: none}}}}
   sick:
