@@ -22,7 +22,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlalchemy import Connection, insert, text
+from sqlalchemy import Connection, Engine, event, insert, text
 
 from letsbe.orchestrator import agents, tables
 from letsbe.orchestrator.auth import token_hash
@@ -203,18 +203,15 @@ def run(
 
 def plans(orchestrator: Orchestrator, agent: Agent) -> Iterator[str]:
     """How PostgreSQL executes the statements of an idle poll."""
-    from sqlalchemy import event
-
     said: list[tuple[str, object]] = []
-    engine = orchestrator.store.engine
 
     def note(_connection: object, _cursor: object, statement: str, values: object, *_: object) -> None:
         said.append((statement, values))
 
-    event.listen(engine, "before_cursor_execute", note)
+    event.listen(Engine, "before_cursor_execute", note)
     with orchestrator.store.write_once() as connection:
         agents.heartbeat(connection, agent.agent_id, PollRequest(version="1.0.0"), time.time())
-    event.remove(engine, "before_cursor_execute", note)
+    event.remove(Engine, "before_cursor_execute", note)
     query = "SELECT * FROM agent_tokens WHERE token_hash = %(hash)s"
     for statement, values in ((query, {"hash": token_hash(agent.token)}), *said):
         with orchestrator.store.write() as connection:
