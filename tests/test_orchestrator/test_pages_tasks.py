@@ -216,6 +216,24 @@ def test_without_the_signing_key_the_page_says_so_and_submits_nothing(agent: Fak
         key.chmod(0o600)
 
 
+def test_the_agent_of_a_new_task_is_named_by_host_or_id(paged: Orchestrator, visitor: Visitor) -> None:
+    alone, *twins = (FakeAgent(paged, name) for name in ("alone.example", "twins.example", "twins.example"))
+    for one in (alone, *twins):
+        assert one.register(paged.enrol()).status_code == 201
+    offered = re.findall(r'<option value="([^"]+)"></option>', visitor.get("/submit").text)
+    assert {"alone.example", *(twin.agent_id for twin in twins)} <= set(offered)
+    assert "twins.example" not in offered
+    for name in ("alone.example", alone.agent_id):
+        answer = visitor.get(f"/submit?agent={name}&type=ECHO")
+        assert (answer.status_code, answer.headers["location"]) == (303, f"/submit/{alone.agent_id}/ECHO")
+    answer = visitor.get("/submit?agent=twins.example&type=ECHO")
+    assert answer.status_code == 404
+    assert all(twin.agent_id in text_of(answer) for twin in twins)
+    answer = visitor.get("/submit?agent=nobody&type=SHELL")
+    assert "no agent 'nobody'" in text_of(answer)
+    assert '<option value="SHELL" selected>' in answer.text
+
+
 def test_what_is_unknown_is_a_page(visitor: Visitor) -> None:
     for path in (f"/tasks/{new_id()}", f"/agents/{new_id()}", f"/submit/{new_id()}/ECHO"):
         answer = visitor.get(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -13,7 +14,7 @@ from litestar.response import Redirect
 from msgspec import Struct
 
 from letsbe.errors import LetsbeError
-from letsbe.orchestrator import signing, submission, tasks, views
+from letsbe.orchestrator import agents, signing, submission, tasks, views
 from letsbe.orchestrator.pages import fields
 from letsbe.orchestrator.pages.browsing import Query
 from letsbe.orchestrator.pages.gate import Desk, Form, PageRequest, page_form, value
@@ -26,6 +27,9 @@ from letsbe.orchestrator.views import AgentView
 from letsbe.protocol import ID_PATTERN, new_id
 
 REQUESTED_BY = "admin (page)"
+
+#: Agents that are offered to choose from; any other can be named.
+MOST_OFFERED = 200
 
 
 class Target(Struct, frozen=True):
@@ -42,16 +46,32 @@ class Target(Struct, frozen=True):
 def choose_page(
     request: PageRequest, agent: Query = "", of_type: Annotated[str, QueryParameter(name="type", max_length=64)] = ""
 ) -> Response[Any]:
-    """Choose an agent and a task type."""
+    """Choose an agent, by its host name or id, and a task type."""
     desk: Desk = request.app.state.desk
-    if agent and of_type:
-        return Redirect(f"/submit/{quote(agent, safe='')}/{quote(of_type, safe='')}", status_code=303)
+    error = None
     with desk.store.read() as connection:
-        found = views.list_agents(connection)
+        if agent and of_type:
+            try:
+                agent_id = agents.resolve(connection, agent)
+                return Redirect(f"/submit/{agent_id}/{quote(of_type, safe='')}", status_code=303)
+            except LetsbeError as refused:
+                error = refused
+        found = views.list_agents(connection, most=MOST_OFFERED)
     types = {name: kind.summary for name, kind in task_types().items()}
     for one in found:
         types |= {name: "" for name in one.executors if name not in types}
-    return page(request, "choose.html", agents=found, types=types, agent=agent, type=of_type, barred=_barred(desk))
+    hosts = Counter(one.hostname for one in found if one.hostname)
+    return page(
+        request,
+        "choose.html",
+        offered=[one.hostname if hosts[one.hostname] == 1 else one.agent_id for one in found],
+        types=types,
+        agent=agent,
+        type=of_type,
+        error=error,
+        barred=_barred(desk),
+        status_code=200 if error is None else 404,
+    )
 
 
 @get("/submit/{agent_id:str}/{task_type:str}", sync_to_thread=True)
