@@ -49,6 +49,10 @@ def test_agents_are_listed_with_what_is_wrong_with_them(paged: Orchestrator, vis
     one = text_of(visitor.get(f"/agents/{silent.agent_id}"))
     for part in ("db-7", "s ago", "disk swap", "ECHO", "FILE_WRITE", "failed"):
         assert part in one
+    assert "Journal" not in one
+    for seq in (7, 6):
+        silent.poll(journal={"seq": seq, "hash": "ab" * 32})
+    assert "Journal rewritten or put back , seen" in text_of(visitor.get(f"/agents/{silent.agent_id}"))
 
 
 def test_what_an_agent_says_is_shown_and_never_obeyed(paged: Orchestrator, visitor: Visitor) -> None:
