@@ -41,7 +41,7 @@ def usable(path: str) -> Iterator[None]:
     except OSError as error:
         raise LetsbeError(
             "state_unusable",
-            f"state {path}: {error.strerror or error}",
+            f"state {error.filename or path}: {error.strerror or error}",
             hint="Is the disk full? `letsbe doctor` looks further.",
         ) from error
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 import msgspec
 from msgspec import Struct
 
-from letsbe.agent.durable import write_private
+from letsbe.agent.durable import usable, write_private
 from letsbe.agent.permissions import refuse_readable_by_others
 from letsbe.decoding import decode
 from letsbe.errors import LetsbeError
@@ -34,20 +35,22 @@ def path(state_dir: str) -> str:
 
 
 def load(state_dir: str) -> Identity | None:
-    """The identity, None before the first registration; ``unsafe_permissions`` when others can read it."""
+    """The identity, None before the first registration.
+
+    Raises ``unsafe_permissions`` when others can read it, ``state_unusable``, ``identity_unreadable``.
+    """
     file = path(state_dir)
     try:
-        with open(file, "rb") as opened:
+        with usable(file), suppress(FileNotFoundError), open(file, "rb") as opened:
             refuse_readable_by_others(file, os.fstat(opened.fileno()))
             return decode(opened.read(), Identity)
-    except FileNotFoundError:
-        return None
-    except (OSError, msgspec.DecodeError) as error:
+    except msgspec.DecodeError as error:
         raise LetsbeError(
             "identity_unreadable",
-            f"{file}: {getattr(error, 'strerror', None) or error}",
+            f"{file}: {error}",
             hint="Restore it from a backup, or remove it and enrol this machine anew.",
         ) from error
+    return None
 
 
 def save(state_dir: str, identity: Identity) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 
 import msgspec
 
-from letsbe.agent.durable import remove, write_private
+from letsbe.agent.durable import remove, usable, write_private
 from letsbe.agent.trust import Believed
 from letsbe.decoding import decode
 
@@ -27,12 +28,11 @@ class Inbox:
         write_private(self._path(believed.task.task_id), msgspec.json.encode(believed))
 
     def get(self, task_id: str) -> Believed | None:
-        """A task that is kept."""
-        try:
-            with open(self._path(task_id), "rb") as file:
-                return decode(file.read(), Believed)
-        except FileNotFoundError:
-            return None
+        """A task that is kept; ``state_unusable`` when that can't be told."""
+        path = self._path(task_id)
+        with usable(path), suppress(FileNotFoundError), open(path, "rb") as file:
+            return decode(file.read(), Believed)
+        return None
 
     def drop(self, task_id: str) -> None:
         """The task is finished."""

@@ -80,7 +80,10 @@ class Locks:
             return
         for name in names:
             path = os.path.join(self.directory, name)
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if time.time() - os.fstat(descriptor).st_mtime > older_than_s:

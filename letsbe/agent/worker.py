@@ -103,18 +103,19 @@ class Worker:
         return row is not None and row.state != "started"
 
     def _execute(self, run: Run) -> Outcome | None:
-        """The outcome of a task; None when it has to wait for a resource, or another poll has it."""
+        """The outcome of a task; None when it has to wait for a resource, or another poll has it.
+
+        Raises what says nothing of the task (``state_unusable``): the next poll tries again.
+        """
         believed = self._inbox.get(run.id)
         if believed is None:
             lost = LetsbeError("task_lost", f"task {run.id} is no longer in the inbox; it did not begin")
             return Stopwatch().refusal(run.id, run.type, lost)
         server_now = time.time() + float(self._journal.fact("clock_skew_s") or 0)
-        orchestrator = self.config.orchestrator
+        keys, strict = key_set.trusted(self.config), self.config.orchestrator.require_signatures
         try:
             trust.refuse_expired(believed.task, server_now)
-            grant = trust.grant(
-                believed, key_set.trusted(self.config), require_signatures=orchestrator.require_signatures
-            )
+            grant = trust.grant(believed, keys, require_signatures=strict)
         except LetsbeError as error:
             return Stopwatch().refusal(run.id, run.type, error)
         if not trust.is_due(believed.task, server_now):
