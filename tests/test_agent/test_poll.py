@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from letsbe.agent import identity
+from letsbe.agent.locks import Locks, holder_now
 from letsbe.agent.poll import Poll
 from letsbe.agent.worker import Worker
 from letsbe.errors import LetsbeError
@@ -302,9 +303,35 @@ class TestFailures:
         assert (enrolled.root / "n").read_text() == "x"
         assert orchestrator.outcome(task) is not None
 
-    def test_second_poll_leaves_at_once(self, enrolled: Agent) -> None:
-        from letsbe.agent.locks import Locks, holder_now
+    @pytest.mark.parametrize("file", ["inbox/{task}", "identity.json"])
+    def test_state_that_cannot_be_read_leaves_the_task_for_the_next_poll(
+        self, orchestrator: Orchestrator, enrolled: Agent, monkeypatch: pytest.MonkeyPatch, file: str
+    ) -> None:
+        target = {"path": str(enrolled.root / "n"), "content": "x"}
+        task = orchestrator.submit("FILE_WRITE", target, agent=agent_id(enrolled))
+        broken = enrolled.state_dir / file.format(task=task)
+        work = Worker.work
 
+        def work_without_it(self: Worker, locks: Locks) -> None:
+            kept = broken.rename(enrolled.base / "kept")
+            broken.mkdir(mode=0o700)
+            try:
+                work(self, locks)
+            finally:
+                broken.rmdir()
+                kept.rename(broken)
+
+        monkeypatch.setattr(Worker, "work", work_without_it)
+        with pytest.raises(LetsbeError, match=f"{broken}: Is a directory") as failed:
+            Poll(enrolled.config).run()
+        assert failed.value.code == "state_unusable"
+        monkeypatch.undo()
+        assert state_of(enrolled, task) == "received"
+        assert orchestrator.task(task).outcome is None
+        assert enrolled.cli("poll").returncode == 0
+        assert (enrolled.root / "n").read_text() == "x"
+
+    def test_second_poll_leaves_at_once(self, enrolled: Agent) -> None:
         with Locks(str(enrolled.state_dir)).hold({"poll"}, holder_now("poll", None)):
             began = time.monotonic()
             done = enrolled.cli("poll")
