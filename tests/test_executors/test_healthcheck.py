@@ -15,7 +15,7 @@ from letsbe.cli.draw import draw_outcome
 from letsbe.host import sockets
 from letsbe.protocol import Outcome
 from tests.agents import Agent
-from tests.engine import IMAGE, Stack, docker, running
+from tests.engine import GREEDY, IMAGE, Stack, docker, running
 
 SECRET = "Health-S3cret-value"
 SAYS = """
@@ -35,7 +35,7 @@ services:
   loop: {{<<: *base, command: [sh, -c, "sleep 0.3; exit 0"], restart: always}}
   job: {{<<: *base, command: ["true"]}}
   badjob: {{<<: *base, command: ["false"]}}
-  greedy: {{<<: *base, command: [sh, -c, "tail /dev/zero; sleep 1; exit 137"], mem_limit: 8m, memswap_limit: 8m}}
+  greedy: {{<<: *base, {GREEDY}}}
   frozen: {{<<: *base, command: [sleep, inf]}}
   silent: {{<<: *base, command: [sleep, inf], logging: {{driver: none}}}}
   sick:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.engine import GREEDY
 from tests.faults.docker.case import AtLeast, Case, Has, Peer
 from tests.faults.docker.faults import by_hand, flapped, health, restarted, status
 from tests.faults.docker.says import compares, discovers, judges
@@ -111,8 +112,7 @@ CASES = [
     ),
     Case(
         "out-of-memory",
-        # The engine may hear of a first process's end before it hears why, and then never says so.
-        service='command: [sh, -c, "tail /dev/zero; sleep 1; exit 137"], mem_limit: 8m, memswap_limit: 8m',
+        service=GREEDY,
         until=status("exited"),
         says=(
             discovers(state="exited", exit_code=137, oom_killed=True),
