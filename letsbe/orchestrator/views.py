@@ -96,8 +96,8 @@ def list_agents(
         query = query.where(agents.c.hold.is_not(None))
     if after is not None:
         query = query.where(tuple_(*order) > select(*order).where(agents.c.agent_id == after).scalar_subquery())
-    rows = connection.execute(query.limit(most))
-    return [_agent(row) for row in rows if has_labels(row.labels, labels or {})]
+    rows = connection.execute(query.limit(None if labels else most))
+    return [_agent(row) for row in rows if has_labels(row.labels, labels or {})][:most]
 
 
 def count_agents(connection: Connection, not_seen_since: float) -> tuple[int, int]:

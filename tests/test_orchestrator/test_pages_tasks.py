@@ -244,6 +244,19 @@ def test_what_is_unknown_is_a_page(visitor: Visitor) -> None:
         assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(f"/?{name}=a%00b" for name in ("host", "show", "after")),
+        *(f"/tasks?{name}=a%00b" for name in ("agent", "state", "type", "before")),
+        *("/submit?agent=a%00b&type=ECHO", "/submit?agent=a&type=a%00b"),
+    ],
+)
+def test_a_query_that_no_database_takes_is_refused(visitor: Visitor, path: str) -> None:
+    answer = visitor.get(path)
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "text/html; charset=utf-8")
+
+
 def test_many_agents_come_page_by_page_and_can_be_narrowed(paged: Orchestrator, visitor: Visitor) -> None:
     now = time.time()
     facts = {"fingerprint": "f", "public_key": "k", "version": "1", "executors": {}, "labels": {}, "registered_at": now}

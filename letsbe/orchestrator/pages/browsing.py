@@ -27,7 +27,10 @@ PAGE_ROWS = 50
 #: What the list of agents can be narrowed to, beside those that are late.
 _TROUBLES: dict[str, views.Trouble] = {"failing": "failing", "hold": "held"}
 
-Query = Annotated[str, QueryParameter(max_length=255)]
+# Without NUL, which PostgreSQL takes in no text.
+_TEXT = r"^[^\x00]*$"
+Query = Annotated[str, QueryParameter(max_length=255, pattern=_TEXT)]
+TypeQuery = Annotated[str, QueryParameter(name="type", max_length=255, pattern=_TEXT)]
 
 
 @get("/", sync_to_thread=True)
@@ -77,8 +80,8 @@ def agent_page(request: PageRequest, agent_id: PathId) -> Response[str]:
 def tasks_page(
     request: PageRequest,
     agent: Query = "",
-    in_state: Annotated[str, QueryParameter(name="state", max_length=255)] = "",
-    of_type: Annotated[str, QueryParameter(name="type", max_length=255)] = "",
+    in_state: Annotated[str, QueryParameter(name="state", max_length=255, pattern=_TEXT)] = "",
+    of_type: TypeQuery = "",
     before: Query = "",
 ) -> Response[str]:
     """Tasks, the newest first."""

@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import quote
 
 from litestar import Response, get, post
-from litestar.params import QueryParameter, RawBody
+from litestar.params import RawBody
 from litestar.response import Redirect
 from msgspec import Struct
 
 from letsbe.errors import LetsbeError
 from letsbe.orchestrator import agents, signing, submission, tasks, views
 from letsbe.orchestrator.pages import fields
-from letsbe.orchestrator.pages.browsing import Query
+from letsbe.orchestrator.pages.browsing import Query, TypeQuery
 from letsbe.orchestrator.pages.gate import Desk, Form, PageRequest, page_form, value
 from letsbe.orchestrator.pages.rendering import page
 from letsbe.orchestrator.pages.task_types import TaskType, task_types
@@ -43,9 +43,7 @@ class Target(Struct, frozen=True):
 
 
 @get("/submit", sync_to_thread=True)
-def choose_page(
-    request: PageRequest, agent: Query = "", of_type: Annotated[str, QueryParameter(name="type", max_length=64)] = ""
-) -> Response[Any]:
+def choose_page(request: PageRequest, agent: Query = "", of_type: TypeQuery = "") -> Response[Any]:
     """Choose an agent, by its host name or id, and a task type."""
     desk: Desk = request.app.state.desk
     error = None
