@@ -113,3 +113,14 @@ def test_sweep_leaves_held_and_young_ones(tmp_path: Path) -> None:
     finally:
         child.kill()
         child.wait()
+
+
+def test_sweep_goes_on_past_what_another_has_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    locks = Locks(str(tmp_path))
+    with locks.hold({"stale"}, holder_now("ECHO", None)):
+        pass
+    os.utime(tmp_path / "locks" / "stale", (0, 0))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", lambda _: ["gone", "stale"])
+        locks.sweep()
+    assert os.listdir(tmp_path / "locks") == []

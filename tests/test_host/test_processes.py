@@ -114,6 +114,36 @@ def test_process_that_no_look_at_all_processes_meets_is_caught(nap: str, monkeyp
     assert alive(nap) == []
 
 
+def test_children_of_a_thread_that_ends_meanwhile_are_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, over = threading.Event(), threading.Event()
+    children: list[subprocess.Popen[bytes]] = []
+
+    def start_one() -> None:
+        children.append(subprocess.Popen(["/bin/sleep", "60"]))
+        begun.set()
+        over.wait()
+
+    thread = threading.Thread(target=start_one)
+    thread.start()
+    begun.wait()
+    ending = str(thread.native_id)
+    asked = process_table._children_of_thread
+
+    def ends_when_asked(name: str) -> list[int]:
+        if name == ending:
+            over.set()
+            while os.path.exists(f"/proc/self/task/{ending}"):
+                time.sleep(0.001)
+        return asked(name)
+
+    monkeypatch.setattr(process_table, "_children_of_thread", ends_when_asked)
+    try:
+        assert children[0].pid in process_table.own_children()
+    finally:
+        children[0].kill()
+        children[0].wait()
+
+
 def test_programs_that_run_at_once_leave_each_other_alone(nap: str, tmp_path: Path) -> None:
     processes = Processes()
     ends: dict[str, Completed] = {}
