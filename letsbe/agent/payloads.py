@@ -195,7 +195,7 @@ def _not_json(text: str, source: str, problem: str) -> LetsbeError:
         json.loads(text)
         where = problem  # the standard library is laxer (NaN); msgspec's own words then
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}: {error.msg}"
+        where = f"line {error.lineno}, column {error.colno}: {error.msg.removesuffix(' starting at')}"
     except RecursionError:
         where = "nested too deeply"
     return LetsbeError(

@@ -30,16 +30,18 @@ class Sample(Payload, frozen=True):
         (b'{\n  "path": nope\n}', "invalid_json", "line 2, column 11"),
         (b'{"path": "\xff"}', "invalid_json", "byte 10 is not UTF-8 (0xff)"),
         (b'{"a": 1} x', "invalid_json", "line 1, column 10"),
+        (b'{"a": "x', "invalid_json", "line 1, column 7: Unterminated string"),
         (b"[" * 100_000, "invalid_json", "nested too deeply"),
         (b" " * (MAX_BYTES + 1), "payload_too_large", str(MAX_BYTES)),
     ],
-    ids=["empty", "blank", "trailing comma", "bare word", "not UTF-8", "two documents", "deep", "large"],
+    ids=["empty", "blank", "trailing comma", "bare word", "not UTF-8", "two documents", "open string", "deep", "large"],
 )
 def test_json_errors_name_the_place(raw: bytes, code: str, message: str) -> None:
     with pytest.raises(LetsbeError) as raised:
         parse_json(raw)
     assert raised.value.code == code
     assert message in raised.value.message
+    assert not raised.value.message.endswith(" at")
     assert raised.value.hint
 
 
