@@ -53,7 +53,7 @@ class Descendants:
         self._kill_grace_s = kill_grace_s
         self._program: Popen[bytes] | None = None
         self._wait: Callable[[float], None] = time.sleep
-        self._leader = 0
+        self._leader: int | None = None
         self._born = 0
         self._before: frozenset[int] = frozenset()
         self._met: dict[int, int] = {}

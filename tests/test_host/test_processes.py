@@ -174,6 +174,27 @@ def test_processes_of_the_agent_itself_are_left_alone(nap: str) -> None:
         other.wait()
 
 
+#: Prints its session and whether its child still runs, when a program could not be started.
+STARTS_NOTHING = """
+import os, subprocess
+from letsbe.errors import LetsbeError
+from letsbe.host.processes import Processes
+other = subprocess.Popen(["/bin/sleep", "60"])
+try:
+    Processes().run(["/nonexistent"], changes=False, timeout_s=5.0)
+except LetsbeError as error:
+    print(error.code, os.getsid(0), other.poll())
+other.kill()
+"""
+
+
+def test_where_the_agent_s_session_has_no_number_its_other_processes_are_left_alone() -> None:
+    """Its leader is outside of the agent's PID namespace, or the kernel itself: then it is 0."""
+    command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", STARTS_NOTHING]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["program_missing", "0", "None"]
+
+
 def test_zombies_of_orphans_are_reaped() -> None:
     before = zombies()
     sh("for n in 1 2 3; do (setsid sleep 0.1 >/dev/null 2>&1 &); done; sleep 0.01")
