@@ -86,8 +86,13 @@ def registry(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         registry.close()
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the fault matrix. Here, because who only hands tests out to processes reads no conftest further down."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """Print the fault matrix before what has failed, which belongs last.
+
+    Here, because who only hands tests out to processes reads no conftest further down.
+    """
     from tests.faults.docker.table import print_table
 
     print_table(terminalreporter)
+    yield

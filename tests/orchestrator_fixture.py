@@ -13,7 +13,6 @@ import os
 import signal
 import subprocess
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -51,16 +50,9 @@ class Orchestrator:
 
     @property
     def url(self) -> str:
-        """Where it serves, or served last.
-
-        Fails with its log when ``serve`` has ended by itself. One that was killed from outside is started anew, with a
-        warning that says by which signal.
-        """
+        """Where it serves, or served last. Fails with its log when ``serve`` has ended by itself."""
         ended = self._process.poll() if self._process is not None else None
-        if ended is not None:
-            assert ended < 0, f"serve has ended with {ended}: {self.log()}"
-            warnings.warn(f"serve, killed by signal {-ended}, is started anew: {self.log()[-2000:]}", stacklevel=2)
-            self.start()
+        assert ended is None, f"serve has ended with {ended}: {self.log()}"
         return self._url
 
     @property
