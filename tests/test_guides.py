@@ -87,7 +87,7 @@ def test_command_lines_are_accepted(words: list[str]) -> None:
     task_type = (values.get("task_type") or name).upper().replace("-", "_")
     payload = values.get("payload")
     if task_type in EXECUTOR_REGISTRY and isinstance(payload, str) and payload.startswith("{"):
-        payloads.decode(payloads.parse_json(payload.encode()), executor_class(task_type).payload_type)
+        payloads.decode(payloads.parse_json(payload.encode()), executor_class(task_type).payload_type, task_type)
 
 
 def test_words_in_backticks_are_names_that_exist() -> None:

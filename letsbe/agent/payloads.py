@@ -47,8 +47,8 @@ def parse_json(raw: bytes, source: str = "payload") -> Any:
         raise LetsbeError("invalid_json", f"{source}: nested too deeply", hint="Flatten it.") from None
 
 
-def decode(value: Any, payload_type: type[P], path: str = "$") -> P:
-    """JSON values to a payload; ``invalid_payload`` names the field by its path from ``path``."""
+def decode(value: Any, payload_type: type[P], task_type: str, path: str = "$") -> P:
+    """JSON values to a payload of a task type; ``invalid_payload`` names the field by its path from ``path``."""
     if not isinstance(value, dict):
         kind = type(value).__name__
         raise LetsbeError(
@@ -60,7 +60,7 @@ def decode(value: Any, payload_type: type[P], path: str = "$") -> P:
     try:
         return convert(value, payload_type, dec_hook=_decode_secret)
     except msgspec.ValidationError as error:
-        raise _invalid(str(error), payload_type, path) from None
+        raise _invalid(str(error), payload_type, task_type, path) from None
 
 
 def _refuse_what_json_can_not_hold(value: Any, path: str) -> None:
@@ -89,10 +89,12 @@ def _refuse_what_json_can_not_hold(value: Any, path: str) -> None:
         ) from None
 
 
-def decode_partly(value: Any, payload_type: type[Payload], deferred: frozenset[str], path: str) -> Payload:
+def decode_partly(
+    value: Any, payload_type: type[Payload], task_type: str, path: str, *, deferred: frozenset[str]
+) -> Payload:
     """Like :func:`decode`, with some fields not known yet: they may hold anything."""
     if not deferred:
-        return decode(value, payload_type, path)
+        return decode(value, payload_type, task_type, path)
     fields: list[Any] = []
     for field in msgspec.structs.fields(payload_type):
         if field.name in deferred:
@@ -102,7 +104,7 @@ def decode_partly(value: Any, payload_type: type[Payload], deferred: frozenset[s
         else:
             fields.append((field.name, field.type, _default(field)))
     partial: Any = msgspec.defstruct(payload_type.__name__, fields, bases=(Payload,), frozen=True, kw_only=True)
-    found: Payload = decode(value, partial, path)
+    found: Payload = decode(value, partial, task_type, path)
     return found
 
 
@@ -203,10 +205,10 @@ def _not_json(text: str, source: str, problem: str) -> LetsbeError:
     )
 
 
-def _invalid(problem: str, payload_type: type[Payload], path: str) -> LetsbeError:
+def _invalid(problem: str, payload_type: type[Payload], task_type: str, path: str) -> LetsbeError:
     message, _, at = problem.partition(" - at `")
     where = path + at.rstrip("`").removeprefix("$")
-    hint = "`letsbe schema TYPE` shows what it takes."
+    hint = f"`letsbe schema {task_type}` shows what it takes."
     if "unknown field `" in message:
         from difflib import get_close_matches
 

@@ -82,7 +82,7 @@ class Runner:
         kind = executor_class(request.type)
         self.allow(request.type)
         _refuse_other_version(kind, request)
-        payload: Payload = payloads.decode(request.payload, kind.payload_type)
+        payload: Payload = payloads.decode(request.payload, kind.payload_type, kind.type)
         self.require_needs(kind)
         for secret in payloads.secrets_in(payload):
             redactor.meet(secret)
@@ -141,7 +141,7 @@ class Runner:
         """
         clock = Stopwatch()
         kind = executor_class(request.type)
-        payload: Payload = payloads.decode(request.payload, kind.payload_type)
+        payload: Payload = payloads.decode(request.payload, kind.payload_type, kind.type)
         for secret in payloads.secrets_in(payload):
             redactor.meet(secret)
         context, steps = self._context(request, kind, payload, redactor, journal, run_id, record)

@@ -80,7 +80,9 @@ class RunSteps:
             kind = executor_class(task_type)
             if not resumed:
                 self._runner.allow(task_type)
-            decoded: Payload = payloads.decode_partly(payload, kind.payload_type, deferred, f"$.steps.{step_id}")
+            decoded: Payload = payloads.decode_partly(
+                payload, kind.payload_type, kind.type, f"$.steps.{step_id}", deferred=deferred
+            )
             if not resumed:
                 self._runner.require_needs(kind)
         except LetsbeError as error:

@@ -230,7 +230,8 @@ class _Chain:
             raise LetsbeError(
                 "unresolved_reference", f"{spelled}: step {name} did not run", hint="Give this step a `when`."
             )
-        return references.descend(self._steps.as_json(report.outcome), path, spelled)
+        hint = f"`letsbe schema {report.outcome.type} --data` shows what step {name} gives."
+        return references.descend(self._steps.as_json(report.outcome), path, spelled, hint)
 
     def resolved(self, spec: StepSpec) -> Any:
         """The payload of a step with its references replaced."""

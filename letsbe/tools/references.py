@@ -46,17 +46,13 @@ def resolve(value: Any, lookup: Lookup) -> Any:
     return value
 
 
-def descend(value: Any, path: list[str | int], reference: str) -> Any:
-    """What stands at ``path`` inside a JSON value; ``unresolved_reference`` when nothing does."""
+def descend(value: Any, path: list[str | int], reference: str, hint: str) -> Any:
+    """What stands at ``path`` inside a JSON value; ``unresolved_reference``, with the hint, when nothing does."""
     for part in path:
         try:
             value = value[part]
         except (KeyError, IndexError, TypeError):
-            raise LetsbeError(
-                "unresolved_reference",
-                f"{reference}: there is no {part!r}",
-                hint="`letsbe schema TYPE --data` shows what a step gives.",
-            ) from None
+            raise LetsbeError("unresolved_reference", f"{reference}: there is no {part!r}", hint=hint) from None
     return value
 
 

@@ -49,32 +49,34 @@ def test_json_errors_name_the_place(raw: bytes, code: str, message: str) -> None
     ("value", "path", "hint"),
     [
         ({"pth": "x"}, "$.pth", "Did you mean `path`?"),
-        ({"path": 1}, "$.path", "schema"),
-        ({"path": "x", "count": -1}, "$.count", "schema"),
-        ({"path": "x", "set": {"A": 1}}, "$.set[...]", "schema"),
-        ({"path": "x", "password": 5}, "$.password", "schema"),
-        ({}, "$", "schema"),
+        ({"path": 1}, "$.path", "`letsbe schema SAMPLE`"),
+        ({"path": "x", "count": -1}, "$.count", "`letsbe schema SAMPLE`"),
+        ({"path": "x", "set": {"A": 1}}, "$.set[...]", "`letsbe schema SAMPLE`"),
+        ({"path": "x", "password": 5}, "$.password", "`letsbe schema SAMPLE`"),
+        ({}, "$", "`letsbe schema SAMPLE`"),
     ],
 )
 def test_invalid_payload_names_the_field(value: object, path: str, hint: str) -> None:
     with pytest.raises(LetsbeError) as raised:
-        decode(value, Sample)
+        decode(value, Sample, "SAMPLE")
     assert raised.value.code == "invalid_payload"
     assert raised.value.details["path"] == path
     assert hint in raised.value.hint
 
 
 def test_deferred_fields_may_hold_anything_and_others_may_not() -> None:
-    assert decode_partly({"path": {"any": 1}}, Sample, frozenset({"path"}), "$") is not None
+    assert decode_partly({"path": {"any": 1}}, Sample, "SAMPLE", "$", deferred=frozenset({"path"})) is not None
     with pytest.raises(LetsbeError, match=r"\$\.count"):
-        decode_partly({"path": {"any": 1}, "count": "x"}, Sample, frozenset({"path"}), "$")
+        decode_partly({"path": {"any": 1}, "count": "x"}, Sample, "SAMPLE", "$", deferred=frozenset({"path"}))
     with pytest.raises(LetsbeError, match="unknown field `nope`"):
-        decode_partly({"path": 1, "nope": 1}, Sample, frozenset({"path"}), "$")
+        decode_partly({"path": 1, "nope": 1}, Sample, "SAMPLE", "$", deferred=frozenset({"path"}))
 
 
 def test_journal_holds_no_secret_and_no_content() -> None:
     payload = decode(
-        {"path": "/x", "password": "hunter22", "content": "body", "set": {"API_KEY": "k", "HOST": "h"}}, Sample
+        {"path": "/x", "password": "hunter22", "content": "body", "set": {"API_KEY": "k", "HOST": "h"}},
+        Sample,
+        "SAMPLE",
     )
     assert [secret.reveal() for secret in secrets_in(payload)] == ["hunter22"]
     assert msgspec.json.decode(for_journal(payload, Redactor())) == {
@@ -99,6 +101,6 @@ def deep(levels: int) -> Any:
 )
 def test_what_json_can_not_hold_is_the_senders_fault(payload: Any) -> None:
     with pytest.raises(LetsbeError) as raised:
-        decode(payload, Sample)
+        decode(payload, Sample, "SAMPLE")
     assert raised.value.code == "invalid_payload"
     assert raised.value.details["path"] == "$"

@@ -144,6 +144,13 @@ class TestReferences:
         assert outcome.error is not None
         assert "step two did not run" in outcome.error.message
 
+    def test_reference_to_what_a_step_does_not_give_says_where_its_data_is_described(self, agent: Agent) -> None:
+        steps = [echo("one", "x"), echo("two", "${steps.one.data.message.deeper}")]
+        outcome = agent.run("COMPOSITE", {"steps": steps})
+        assert outcome.error is not None
+        assert "${steps.one.data.message.deeper}: there is no 'deeper'" in outcome.error.message
+        assert outcome.error.hint == "`letsbe schema ECHO --data` shows what step one gives."
+
     def test_secret_referred_to_is_still_redacted(self, agent: Agent) -> None:
         steps = [echo("one", "postgres://app:hunter22-long@db/x"), echo("two", "${steps.one.data.message}")]
         outcome = agent.run("COMPOSITE", {"steps": steps})
