@@ -22,6 +22,7 @@ SECRET = "L0g-S3cret-value-1"
 IN_FILE = "L0g-S3cret-value-2"
 WEB = r"""
 echo 'level=info msg=start'; echo '{"level":"error","msg":"broken"}' >&2; echo "password is $$DB_PASSWORD and $$OTHER";
+until [ -e /tmp/heard ]; do sleep 0.05; done;
 printf 'caf\351\n'; head -c 100000 /dev/zero | tr '\0' 'x'; echo; echo last; touch /tmp/done; exec sleep 1000
 """
 COMPOSE = f"""
@@ -44,7 +45,10 @@ def machine(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
     with running(
         agent.root / "shop", COMPOSE, {"app.env": f"OTHER_TOKEN=x\nOTHER={IN_FILE}\nAPI_KEY={IN_FILE}\n"}
     ) as it:
-        docker("exec", it.container("web"), "sh", "-c", "until [ -e /tmp/done ]; do sleep 0.05; done")
+        # The engine hears the streams one by one, and gives each line the time at which it did.
+        while not subprocess.run(["docker", "logs", it.container("web")], capture_output=True, check=True).stderr:
+            time.sleep(0.05)
+        docker("exec", it.container("web"), "sh", "-c", "touch /tmp/heard; until [ -e /tmp/done ]; do sleep 0.05; done")
         yield agent, it
 
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -37,6 +38,8 @@ def judged(
             return judge(scene, case)
 
     with ExitStack() as stack:
+        # pytest notes the current test in the environment, which these threads go through.
+        stack.enter_context(patch("_pytest.runner._update_current_test_var"))
         pool = stack.enter_context(ThreadPoolExecutor(_SIDE_BY_SIDE))
         stack.callback(pool.shutdown, wait=True, cancel_futures=True)
         apart = {case.name: pool.submit(alone, case, tmp_path_factory.mktemp("alone")) for case in cases if case.alone}

@@ -11,9 +11,9 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
-from unittest.mock import patch
 
 import msgspec
+import pytest
 
 from letsbe.agent.caller import this_caller
 from letsbe.agent.outcomes import Request
@@ -61,7 +61,9 @@ def _ask_all(scene: Scene, case: Case, names: Json, engine: BadEngine | None) ->
             return list(pool.map(lambda says: _ask_program(scene, says, names, engine), case.says))
     if case.alone:
         return [_ask_program(scene, says, names, BadEngine()) for says in case.says]
-    with patch.dict(os.environ, engine.environment if engine else {}):
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in (engine.environment if engine else {}).items():
+            patched.setenv(name, value)
         return [_ask(scene, says, names) for says in case.says]
 
 
