@@ -8,9 +8,10 @@ from typing import Any
 from letsbe.executors.base import Context
 from letsbe.executors.reload_contract import Payload
 from letsbe.executors.reload_stack import ReloadStack
+from letsbe.executors.stack_drift import peers
 from letsbe.host.clock import now
 from letsbe.tools.drift import differences
-from letsbe.tools.reload_plan import places, with_dependencies
+from letsbe.tools.reload_plan import places
 from letsbe.tools.reload_state import Action, Place, ServiceChange, changes, has_ended_well, is_up
 
 _MAX_FIELDS = 10
@@ -19,7 +20,7 @@ _MAX_FIELDS = 10
 def foreseen(context: Context, stack: ReloadStack, payload: Payload) -> tuple[list[ServiceChange], list[str]]:
     """Each container with what would become of it and why, and what can't be foreseen."""
     here = stack.containers()
-    services = with_dependencies(stack.services, stack.selected)
+    services = stack.affected()
     comparison = _Comparison(context, stack, payload, here)
     found = {(one.name, one.number): one for one in changes(here, here, now())}
     for place in places(services, here):
@@ -43,9 +44,7 @@ class _Comparison:
         self._stack = stack
         self._payload = payload
         self._here = here
-        self._peers: dict[str, str] = {}
-        for (service, _), one in here.items():
-            self._peers.setdefault(service, one["Id"])
+        self._peers = peers(context, stack.model, ((service, one) for (service, _), one in here.items()))
         names = [service.image for service in stack.services.values()]
         self._images = context.host.engine.images([*names, *(one["Image"] for one in here.values())])
 

@@ -27,7 +27,7 @@ class ReloadRun:
         self._context = context
         self._stack = stack
         self._payload = payload
-        self._services = reload_plan.with_dependencies(stack.services, stack.selected)
+        self._services = stack.affected()
         self._references = sorted({service.image for service in self._services})
         self._began = now()
         self._before = stack.containers()

@@ -53,6 +53,10 @@ class ReloadStack:
         """The services asked for; all that ``up`` starts when none was named."""
         return list(self.named) or [service.name for service in self.model.active(self.found.profiles)]
 
+    def affected(self, names: Sequence[str] = ()) -> list[DeclaredService]:
+        """The services that ``up`` is about when given these names or none: they, and what they depend on."""
+        return with_dependencies(self.services, names or self.selected, self.found.profiles)
+
     def containers(self) -> dict[Place, Mapping[str, Any]]:
         """The project's containers now, in full; their secrets are met."""
         engine = self._context.host.engine
@@ -87,8 +91,7 @@ class ReloadStack:
                 if attempt == CREATE_ATTEMPTS - 1 or not self._came_late(name_holder(error.message)):
                     raise
                 time.sleep(CREATE_AGAIN_S)
-        services = with_dependencies(self.services, names or self.selected)
-        idle = not_running(services, self.containers())
+        idle = not_running(self.affected(names), self.containers())
         if idle:
             self.changes.up(idle, timeout_s=left())
 

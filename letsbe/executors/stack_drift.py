@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
@@ -12,7 +13,7 @@ from letsbe.host.bound import bound_now
 from letsbe.protocol import epoch
 from letsbe.tools.compose_model import ComposeModel
 from letsbe.tools.compose_project import Membership, container_name
-from letsbe.tools.drift import Difference, differences
+from letsbe.tools.drift import NAMESPACES, Difference, differences
 from letsbe.tools.drift_mounts import bound_files
 from letsbe.tools.redaction import REDACTED
 from letsbe.tools.secret_values import is_secret
@@ -47,6 +48,21 @@ class OutdatedImage(Struct, kw_only=True):
     local: Annotated[str | None, Meta(description="Id of the image that has the name now; null: none has it.")] = None
 
 
+def peers(context: Context, model: ComposeModel, own: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, str]:
+    """Ids of the containers whose namespaces services may share, by ``service:NAME`` and ``container:NAME``.
+
+    ``own`` are the stack's containers, each with its service.
+    """
+    found: dict[str, str] = {}
+    for service, one in own:
+        found.setdefault(f"service:{service}", one["Id"])
+    modes = [str(one.definition.get(field)) for one in model.services.values() for field in NAMESPACES]
+    if any(mode.startswith("container:") for mode in modes):
+        everyone = context.host.engine.containers()
+        found |= {f"container:{name.removeprefix('/')}": one["Id"] for one in everyone for name in one["Names"]}
+    return found
+
+
 class StackDrift:
     """Compares the containers of one stack with its model."""
 
@@ -55,9 +71,7 @@ class StackDrift:
         self._model = model
         ordered = sorted(containers, key=lambda one: (one[1].service, one[1].number))
         self._containers = [one for one in ordered if one[1].service in model.services]
-        self._peers: dict[str, str] = {}
-        for found, member in self._containers:
-            self._peers.setdefault(member.service, found["Id"])
+        self._peers = peers(context, model, ((member.service, found) for found, member in self._containers))
         names = [model.services[member.service].image for _, member in self._containers]
         self._images = context.host.engine.images([*(found["Image"] for found, _ in self._containers), *names])
 

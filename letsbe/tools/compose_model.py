@@ -42,6 +42,8 @@ class DeclaredService(Struct, frozen=True, kw_only=True):
     environment: dict[str, str | None]
     #: The services that it waits for, each with the condition (``service_started`` and the like).
     depends_on: dict[str, str]
+    #: Those of them that compose does without while their profile is off (``required: false``).
+    optional: frozenset[str]
     definition: Json
 
     def is_active(self, profiles: Iterable[str]) -> bool:
@@ -84,6 +86,7 @@ def parse_config(output: bytes) -> ComposeModel:
 
 
 def _service(name: str, definition: Json, project: str) -> DeclaredService:
+    dependencies = definition.get("depends_on") or {}
     return DeclaredService(
         name=name,
         image=definition.get("image") or f"{project}-{name}",
@@ -91,12 +94,15 @@ def _service(name: str, definition: Json, project: str) -> DeclaredService:
         profiles=tuple(definition.get("profiles") or ()),
         scale=_scale(definition),
         environment=definition.get("environment") or {},
-        depends_on={key: str(one["condition"]) for key, one in (definition.get("depends_on") or {}).items()},
+        depends_on={key: str(one["condition"]) for key, one in dependencies.items()},
+        optional=frozenset(key for key, one in dependencies.items() if one.get("required") is False),
         definition=definition,
     )
 
 
 def _scale(definition: Json) -> int:
+    if definition.get("provider") is not None:  # a program of the host provides it
+        return 0
     replicas = (definition.get("deploy") or {}).get("replicas")
     scale = definition.get("scale")
     return int(next((one for one in (scale, replicas) if one is not None), 1))

@@ -132,9 +132,9 @@ def _mounts(fields: Fields, container: Json) -> None:
     put_map(fields, "tmpfs", host.get("Tmpfs") or {})
     for one in container.get("Mounts") or []:
         kind, source = one["Type"], one.get("Source") or ""
-        if kind == "volume":
+        if kind in ("volume", "image"):
             source = one.get("Name") or ""
-            if _ANONYMOUS.fullmatch(source):
+            if kind == "volume" and _ANONYMOUS.fullmatch(source):
                 source = ""
         if one["Destination"] in (host.get("Tmpfs") or {}):
             continue  # newer engines list it twice
@@ -148,11 +148,16 @@ def _networks(fields: Fields, container: Json) -> None:
     if mode in ("host", "none", "bridge", "default") or mode.startswith("container:"):
         put(fields, "network_mode", mode)
         return
-    own = {container["Id"][:12], container["Name"].removeprefix("/")}
-    for name, found in (container["NetworkSettings"].get("Networks") or {}).items():
-        fields[f"networks.{name}"] = "attached"
-        aliases = set(found.get("Aliases") or []) | set(found.get("DNSNames") or [])
-        put_each(fields, f"networks.{name}.aliases", aliases - own)
+    name, digits = own_names(container)
+    for network, found in (container["NetworkSettings"].get("Networks") or {}).items():
+        fields[f"networks.{network}"] = "attached"
+        aliases = {*(found.get("Aliases") or []), *(found.get("DNSNames") or []), name} - {digits}
+        put_each(fields, f"networks.{network}.aliases", aliases)
         addresses = found.get("IPAMConfig") or {}
-        put(fields, f"networks.{name}.ipv4_address", addresses.get("IPv4Address"))
-        put(fields, f"networks.{name}.ipv6_address", addresses.get("IPv6Address"))
+        put(fields, f"networks.{network}.ipv4_address", addresses.get("IPv4Address"))
+        put(fields, f"networks.{network}.ipv6_address", addresses.get("IPv6Address"))
+
+
+def own_names(container: Json) -> tuple[str, str]:
+    """What a container is called on every network: its name, and the beginning of its id."""
+    return container["Name"].removeprefix("/"), container["Id"][:12]

@@ -7,6 +7,7 @@ do in their own code: https://github.com/docker/compose (pkg/compose/create.go),
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from letsbe.tools.compose_model import ComposeModel, DeclaredService
@@ -24,14 +25,19 @@ from letsbe.tools.drift_fields import (
     put_map,
     restart_policy,
 )
-from letsbe.tools.drift_mounts import mount_fields
+from letsbe.tools.drift_mounts import clean, mount_fields
 from letsbe.tools.quantities import byte_count, nanoseconds
 
 Json = dict[str, Any]
 
+#: A device by the name that a container device interface gives it, like ``nvidia.com/gpu=all``.
+_CDI_DEVICE = re.compile(r"[^/=]+/[^/=]+=[^/=]+")
+#: What SELinux is told beside the options, and what compose turns into other settings of the container.
+_NO_OPTIONS = {"label=disable", "systempaths=unconfined"}
 
-def declared_fields(service: DeclaredService, model: ComposeModel, image: Json, peers: dict[str, str]) -> Fields:
-    """The fields; ``image`` is the ``Config`` of the container's image, ``peers`` gives each service's container id."""
+
+def declared_fields(service: DeclaredService, model: ComposeModel, image: Json) -> Fields:
+    """The fields; ``image`` is the ``Config`` of the container's image."""
     fields: Fields = {}
     definition = service.definition
     _process(fields, definition, image)
@@ -43,11 +49,11 @@ def declared_fields(service: DeclaredService, model: ComposeModel, image: Json, 
     put_each(fields, "cap_add", map(capability, definition.get("cap_add") or []))
     put_each(fields, "cap_drop", map(capability, definition.get("cap_drop") or []))
     put_each(fields, "group_add", map(str, definition.get("group_add") or []))
-    put_each(fields, "security_opt", {option(one) for one in definition.get("security_opt") or []} - {"label=disable"})
-    _names(fields, definition, peers)
+    put_each(fields, "security_opt", {option(one) for one in definition.get("security_opt") or []} - _NO_OPTIONS)
+    _names(fields, definition)
     put(fields, "restart", _restart(definition))
     mount_fields(fields, service, model, image)
-    _networks(fields, service, model, peers)
+    _networks(fields, service, model)
     log = definition.get("logging") or {}
     put(fields, "logging", log.get("driver"))
     put_map(fields, "logging", log.get("options") or {})
@@ -62,7 +68,7 @@ def _process(fields: Fields, definition: Json, image: Json) -> None:
     put(fields, "command", command)
     put(fields, "entrypoint", entrypoint)
     put(fields, "user", definition.get("user") or image.get("User"))
-    put(fields, "working_dir", definition.get("working_dir") or image.get("WorkingDir"))
+    put(fields, "working_dir", clean(definition.get("working_dir") or image.get("WorkingDir") or ""))
     put(fields, "hostname", definition.get("hostname"))
     put(fields, "domainname", definition.get("domainname"))
     put(fields, "tty", definition.get("tty"))
@@ -106,7 +112,8 @@ def _limits(fields: Fields, definition: Json) -> None:
         fields[f"ulimits.{name}"] = f"{one['soft']}:{one['hard']}" if isinstance(one, dict) else f"{one}:{one}"
     for device in definition.get("devices") or []:
         source, target, permissions = _device(device)
-        fields[f"devices.{target}"] = f"{source}:{target}:{permissions}"
+        if not _CDI_DEVICE.fullmatch(source):  # the engine's drivers know what that is
+            fields[f"devices.{target}"] = f"{source}:{target}:{permissions}"
 
 
 def _device(device: Any) -> tuple[str, str, str]:
@@ -117,19 +124,13 @@ def _device(device: Any) -> tuple[str, str, str]:
     return source, target or source, permissions or "rwm"
 
 
-def _names(fields: Fields, definition: Json, peers: dict[str, str]) -> None:
+def _names(fields: Fields, definition: Json) -> None:
     put(fields, "dns", definition.get("dns"))
     put(fields, "dns_search", definition.get("dns_search"))
     put(fields, "dns_opt", definition.get("dns_opt"))
     put_each(fields, "extra_hosts", map(host_entry, definition.get("extra_hosts") or []))
-    put(fields, "pid", _namespace(definition.get("pid"), peers))
-    put(fields, "ipc", _namespace(definition.get("ipc"), peers))
-
-
-def _namespace(mode: Any, peers: dict[str, str]) -> str:
-    """``service:x`` as the engine has it: the id of that service's container."""
-    kind, _, name = str(mode or "").partition(":")
-    return f"container:{peers.get(name, name)}" if kind == "service" else str(mode or "")
+    put(fields, "pid", definition.get("pid"))
+    put(fields, "ipc", definition.get("ipc"))
 
 
 def _restart(definition: Json) -> str:
@@ -152,11 +153,10 @@ def _ports(fields: Fields, definition: Json, image: Json) -> None:
     put_each(fields, "expose", exposed_ports({*exposed, *map(str, definition.get("expose") or [])}))
 
 
-def _networks(fields: Fields, service: DeclaredService, model: ComposeModel, peers: dict[str, str]) -> None:
+def _networks(fields: Fields, service: DeclaredService, model: ComposeModel) -> None:
     definition = service.definition
-    mode = definition.get("network_mode")
-    if mode:
-        put(fields, "network_mode", _namespace(mode, peers))
+    if definition.get("network_mode"):
+        fields["network_mode"] = definition["network_mode"]
         return
     known = model.of_kind("networks")
     for key, found in (definition.get("networks") or {"default": None}).items():

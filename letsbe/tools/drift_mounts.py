@@ -14,15 +14,19 @@ Json = dict[str, Any]
 def mount_fields(fields: Fields, service: DeclaredService, model: ComposeModel, image: Json) -> None:
     """Add ``mounts.PATH`` and ``tmpfs.PATH``; volumes that the image declares are anonymous."""
     for path in image.get("Volumes") or {}:
-        fields[f"mounts.{path}"] = mount("volume", "", read_only=False)
+        fields[f"mounts.{clean(path)}"] = mount("volume", "", read_only=False)
     for entry in service.definition.get("volumes_from") or []:
         fields.update(_inherited(entry, model))
-    fields.update(_own(service, model))
+    own = _own(service, model)
+    for field in own:
+        if field.startswith("tmpfs."):  # it takes the place of a volume
+            fields.pop(f"mounts.{clean(field.removeprefix('tmpfs.'))}", None)
+    fields.update(own)
 
 
-def same_mount(declared: str | None, actual: str | None, service: DeclaredService) -> bool:
+def same_mount(declared: str, actual: str, service: DeclaredService) -> bool:
     """Whether it is the same that is mounted; some versions of compose lose the ``:ro`` of ``volumes_from``."""
-    if not service.definition.get("volumes_from") or declared is None or actual is None:
+    if not service.definition.get("volumes_from"):
         return declared == actual
     return declared.removesuffix(" read-only") == actual.removesuffix(" read-only")
 
@@ -34,7 +38,7 @@ def takes_from_outside(service: DeclaredService) -> bool:
 
 def bound_files(service: DeclaredService, model: ComposeModel) -> dict[str, str]:
     """Where the service has what of the host: target -> source."""
-    found = {_clean(one["target"]): _clean(one["source"]) for one in _volumes(service) if one.get("type") == "bind"}
+    found = {clean(one["target"]): clean(one["source"]) for one in _volumes(service) if one.get("type") == "bind"}
     kinds: tuple[Kind, ...] = ("configs", "secrets")
     for kind in kinds:
         found.update(_files(kind, service, model))
@@ -51,12 +55,11 @@ def _own(service: DeclaredService, model: ComposeModel) -> Fields:
     fields: Fields = {}
     volumes = model.of_kind("volumes")
     for one in _volumes(service):
-        kind, source, target = one.get("type", "volume"), _clean(one.get("source") or ""), _clean(one["target"])
+        kind, source, target = one.get("type", "volume"), clean(one.get("source") or ""), clean(one["target"])
         if kind == "volume" and source in volumes:
             source = volumes[source].name
-        fields[f"mounts.{target}"] = mount(
-            kind, "" if kind == "tmpfs" else source, read_only=bool(one.get("read_only"))
-        )
+        read_only = kind == "image" or bool(one.get("read_only"))
+        fields[f"mounts.{target}"] = mount(kind, "" if kind == "tmpfs" else source, read_only=read_only)
     kinds: tuple[Kind, ...] = ("configs", "secrets")
     for kind in kinds:
         for target, source in _files(kind, service, model).items():
@@ -86,6 +89,6 @@ def _files(kind: Kind, service: DeclaredService, model: ComposeModel) -> Json:
     return found
 
 
-def _clean(path: str) -> str:
-    """As the engine has it; the name of a volume, or nothing, as it is."""
+def clean(path: str) -> str:
+    """A path as the engine has it; the name of a volume, or nothing, as it is."""
     return posixpath.normpath(path) if path.startswith("/") else path

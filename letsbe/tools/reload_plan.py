@@ -9,15 +9,21 @@ from letsbe.tools.compose_model import DeclaredService
 from letsbe.tools.reload_state import Place, has_ended_well, is_up
 
 
-def with_dependencies(services: Mapping[str, DeclaredService], names: Iterable[str]) -> list[DeclaredService]:
-    """Services and all that they depend on, each once."""
+def with_dependencies(
+    services: Mapping[str, DeclaredService], names: Iterable[str], profiles: Collection[str]
+) -> list[DeclaredService]:
+    """Services and all that they depend on, each once; what is optional only while its profile is on, as in compose."""
     found: dict[str, DeclaredService] = {}
     waiting = list(names)
     while waiting:
         name = waiting.pop(0)
         if name not in found and name in services:
             found[name] = services[name]
-            waiting += services[name].depends_on
+            waiting += [
+                other
+                for other in services[name].depends_on
+                if other not in services[name].optional or (other in services and services[other].is_active(profiles))
+            ]
     return list(found.values())
 
 
@@ -27,12 +33,16 @@ def to_pull(
     """Names of the services whose image is asked of the registry.
 
     ``always`` asks for those that were named, and for images that are not here. What is built here, and what the
-    compose file's own ``pull_policy`` keeps from the registry, is not asked for.
+    compose file's own ``pull_policy`` keeps from the registry, is not asked for; neither is what needs no image.
     """
     if policy == "never":
         return []
-    remote = [one for one in services if not one.builds and one.definition.get("pull_policy") not in ("never", "build")]
+    remote = [one for one in services if not one.builds and not _keeps_from_registry(one.definition)]
     return [one.name for one in remote if one.image not in images or (policy == "always" and one.name in named)]
+
+
+def _keeps_from_registry(definition: Mapping[str, Any]) -> bool:
+    return definition.get("pull_policy") in ("never", "build") or definition.get("provider") is not None
 
 
 def places(services: Iterable[DeclaredService], containers: Iterable[Place]) -> list[Place]:

@@ -15,22 +15,32 @@ ID = "3e95dde6dd1d" + "0" * 52
 Json = dict[str, Any]
 
 
-def drift(service: Json, config: Json, host: Json, mounts: list[Json], networks: Json) -> list[Difference]:
-    """The differences of a container that is said to be of a service, with the plainest image."""
+def drift(
+    service: Json,
+    config: Json,
+    host: Json,
+    mounts: list[Json],
+    networks: Json,
+    *,
+    name: str = "p-s-1",
+    image: Json | None = None,
+    others: Json | None = None,
+) -> list[Difference]:
+    """The differences of a container that is said to be of a service ``s``, with the plainest image."""
+    services = {"s": {"image": "x", **service}, **(others or {})}
     model = parse_config(
-        json.dumps(
-            {"name": "p", "services": {"s": {"image": "x", **service}}, "networks": {"default": {"name": "n"}}}
-        ).encode()
+        json.dumps({"name": "p", "services": services, "networks": {"default": {"name": "n"}}}).encode()
     )
     container = {
         "Id": ID,
-        "Name": "/p-s-1",
+        "Name": f"/{name}",
         "Config": {"Image": "x", "Hostname": ID[:12], **config},
         "HostConfig": {"NetworkMode": "n", **host},
         "Mounts": mounts,
         "NetworkSettings": {"Networks": networks or {"n": {"Aliases": ["p-s-1", "s", ID[:12]]}}},
     }
-    return differences(model.services["s"], model, container, {"Config": {}}, {"s": ID})
+    peers = {"service:s": ID, "container:vpn": ID}
+    return differences(model.services["s"], model, container, {"Config": image or {}}, peers)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +105,34 @@ def drift(service: Json, config: Json, host: Json, mounts: list[Json], networks:
             {},
         ),
         ({"entrypoint": [], "command": ["a"]}, {"Entrypoint": None, "Cmd": ["a"]}, {}, [], {}),
+        ({"network_mode": "container:vpn"}, {"Hostname": "other"}, {"NetworkMode": f"container:{ID}"}, [], {}),
+        ({"network_mode": "container:vpn"}, {"Hostname": "other"}, {"NetworkMode": "container:vpn"}, [], {}),
+        (
+            {"pid": "container:vpn", "ipc": "service:s"},
+            {},
+            {"PidMode": f"container:{ID}", "IpcMode": f"container:{ID}"},
+            [],
+            {},
+        ),
+        ({"working_dir": "/app/"}, {"WorkingDir": "/app"}, {}, [], {}),
+        ({"security_opt": ["systempaths=unconfined"]}, {}, {"SecurityOpt": None}, [], {}),
+        ({"devices": ["nvidia.com/gpu=all"]}, {}, {"Devices": []}, [], {}),
+        ({"cpus": 2.35}, {}, {"NanoCpus": 2350000128}, [], {}),
+        (
+            {"volumes": [{"type": "image", "source": "alpine", "target": "/i"}]},
+            {},
+            {},
+            [{"Type": "image", "Name": "alpine", "Source": "/var/lib/docker/x", "Destination": "/i", "RW": False}],
+            {},
+        ),
+        ({"models": {"ai": None}}, {"Env": ["AI_URL=http://x"]}, {}, [], {}),
+        (
+            {"use_api_socket": True},
+            {"Env": ["DOCKER_CONFIG=/x"]},
+            {},
+            [{"Type": "bind", "Source": "/run/docker.sock", "Destination": "/var/run/docker.sock", "RW": True}],
+            {},
+        ),
     ],
     ids=lambda value: json.dumps(value)[:40] if value else "",
 )
@@ -104,9 +142,39 @@ def test_two_ways_to_write_the_same(
     assert drift(service, config, host, mounts, networks) == []
 
 
-def test_a_namespace_of_a_container_that_is_gone_differs() -> None:
-    found = drift({"network_mode": "service:s"}, {}, {"NetworkMode": "container:old"}, [], {})
+@pytest.mark.parametrize("mode", ["service:s", "container:vpn"])
+def test_a_namespace_of_a_container_that_is_gone_differs(mode: str) -> None:
+    found = drift({"network_mode": mode}, {}, {"NetworkMode": "container:old"}, [], {})
     assert found == [Difference(field="network_mode", declared=f"container:{ID}", actual="container:old")]
+
+
+@pytest.mark.parametrize("aliases", [["web", "s"], ["web", "web", "s", ID[:12]], ["s"]], ids=str)
+def test_every_container_is_called_by_its_name(aliases: list[str]) -> None:
+    service = {"container_name": "web", "networks": {"default": {"aliases": ["web"]}}}
+    assert drift(service, {}, {}, [], {"n": {"Aliases": aliases}}, name="web") == []
+
+
+def test_a_service_whose_container_has_its_name() -> None:
+    assert drift({"container_name": "s"}, {}, {}, [], {"n": {"Aliases": ["s", "s"]}}, name="s") == []
+
+
+@pytest.mark.parametrize("path", ["/data", "/data/"])
+def test_a_tmpfs_takes_the_place_of_the_image_s_volume(path: str) -> None:
+    image = {"Volumes": {path: {}}}
+    assert drift({"tmpfs": ["/data"]}, {}, {"Tmpfs": {"/data": ""}}, [], {}, image=image) == []
+    volume = {"Type": "volume", "Name": "f" * 64, "Destination": "/data", "RW": True}
+    assert drift({}, {}, {}, [volume], {}, image=image) == []
+
+
+def test_variables_of_a_provider_that_it_depends_on_are_no_drift() -> None:
+    service = {"depends_on": {"db": {"condition": "service_started"}}}
+    given = ({"Env": ["DB_URL=postgres://x"]}, {}, [], {})
+    assert drift(service, *given, others={"db": {"provider": {"type": "cloud"}}}) == []
+    assert [one.field for one in drift(service, *given, others={"db": {"image": "y"}})] == ["environment.DB_URL"]
+
+
+def test_other_cpus_are_told() -> None:
+    assert [one.field for one in drift({"cpus": 2.35}, {}, {"NanoCpus": 2360000000}, [], {})] == ["cpus"]
 
 
 @pytest.mark.parametrize(
