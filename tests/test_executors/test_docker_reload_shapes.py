@@ -282,3 +282,19 @@ def test_the_first_deployment_can_be_a_composite(agent: Agent, up: Up) -> None:
     assert undone.data["rolled_back"] is True, undone.data["not_put_back"]
     assert not path.exists()
     assert docker("ps", "--all", "--quiet", "--filter", f"name={stack.name}") == ""
+
+
+def test_what_is_optional_and_off_is_neither_fetched_nor_waited_for(agent: Agent, up: Up) -> None:
+    stack = up(f"""
+services:
+  web: {{{SLEEP}, depends_on: {{db: {{condition: service_healthy, required: false}}}}}}
+  db: {{image: "lt/not-here:1", profiles: [with-db]}}
+""")
+    assert actions(reload(agent, stack, check=True)) == {"web.1": "created"}
+    first = reload(agent, stack)
+    assert (first.error, actions(first)) == (None, {"web.1": "created"})
+    assert not reload(agent, stack).changed
+    stack.write(".env", "COMPOSE_PROFILES=with-db\n")
+    missing = reload(agent, stack)
+    assert missing.error is not None
+    assert missing.error.code == "image_missing"
