@@ -14,9 +14,10 @@ from typing import Any
 
 IMAGE = "letsbe-test/busybox:1"
 #: What a service is that wants more memory than it may have. The engine misses a kill that comes before it listens, and
-#: one that it hears of after the end, so there are several.
+#: one that it hears of after the end, so there are several. A runc of Debian 13 needs 13 MB to start anything.
 GREEDY = (
-    'command: [sh, -c, "for n in 1 2 3; do sleep 1; tail /dev/zero; done; exit 137"], mem_limit: 8m, memswap_limit: 8m'
+    'command: [sh, -c, "for n in 1 2 3; do sleep 1; tail /dev/zero; done; exit 137"], '
+    "mem_limit: 32m, memswap_limit: 32m"
 )
 
 
