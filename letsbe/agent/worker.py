@@ -109,7 +109,11 @@ class Worker:
         """
         believed = self._inbox.get(run.id)
         if believed is None:
-            lost = LetsbeError("task_lost", f"task {run.id} is no longer in the inbox; it did not begin")
+            lost = LetsbeError(
+                "task_lost",
+                f"task {run.id} is no longer in the inbox, or can't be read there; it did not begin",
+                hint="The log has the reason. Submit it again.",
+            )
             return Stopwatch().refusal(run.id, run.type, lost)
         server_now = time.time() + float(self._journal.fact("clock_skew_s") or 0)
         keys, strict = key_set.trusted(self.config), self.config.orchestrator.require_signatures

@@ -6,9 +6,11 @@ import json
 import os
 import shutil
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from letsbe.agent import identity
@@ -16,6 +18,8 @@ from letsbe.agent.locks import Locks, holder_now
 from letsbe.agent.poll import Poll
 from letsbe.agent.worker import Worker
 from letsbe.errors import LetsbeError
+from letsbe.orchestrator import signing, tasks
+from letsbe.protocol import TASK_PAYLOAD_TYPE, Envelope, Signature, Task, instant, new_id, pae
 from tests.agents import Agent
 from tests.orchestrator_fixture import Orchestrator
 from tests.test_agent.conftest import agent_id, connect
@@ -92,6 +96,67 @@ def test_bad_payload_and_unknown_type_are_reported(orchestrator: Orchestrator, e
     assert first["error"]["code"] == "invalid_payload"
     assert (second["status"], second["error"]["code"]) == ("unsupported", "unknown_type")
     assert state_of(enrolled, bad) == state_of(enrolled, unknown) == "acked"
+
+
+def submit_bytes(orchestrator: Orchestrator, agent: Agent, payload: bytes) -> str:
+    """Sign and queue an ECHO whose payload is these bytes, as an orchestrator may that looks at nothing; its id."""
+    expires_at = instant(time.time() + 3600)
+    task = Task(
+        task_id=new_id(), agent_id=agent_id(agent), type="ECHO", created_at=instant(time.time()), expires_at=expires_at
+    )
+    content = msgspec.json.encode(task)[:-1] + b',"payload":' + payload + b"}"
+    signature = signing.load_key(orchestrator.home.signing_key).sign(pae(TASK_PAYLOAD_TYPE, content))
+    envelope = Envelope(
+        payloadType=TASK_PAYLOAD_TYPE,
+        payload=b64encode(content).decode(),
+        signatures=[Signature(sig=b64encode(signature).decode())],
+    )
+    with orchestrator.database() as connection:
+        tasks.submit(connection, [(task, envelope)])
+    return task.task_id
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        (b'{"a":' * 340 + b"1" + b"}" * 340, "invalid_payload"),
+        (b'{"a":' * 900 + b"1" + b"}" * 900, "invalid_payload"),
+        (b'{"a":' + b"[" * 2_000 + b"]" * 2_000 + b"}", "unsupported_version"),
+        (b'{"message":"\xff\xfe"}', "unsupported_version"),
+    ],
+    ids=["340 objects", "900 objects", "2000 lists", "no UTF-8"],
+)
+def test_a_task_that_can_not_be_looked_into_is_refused_and_the_next_one_runs(
+    orchestrator: Orchestrator, enrolled: Agent, payload: bytes, code: str
+) -> None:
+    bad = submit_bytes(orchestrator, enrolled, payload)
+    good = orchestrator.submit("ECHO", {"message": "behind"}, agent=agent_id(enrolled))
+    assert enrolled.cli("poll").returncode == 0
+    refused, done = orchestrator.outcome(bad), orchestrator.outcome(good)
+    assert refused is not None
+    assert refused["error"]["code"] == code
+    assert done is not None
+    assert done["success"] is True
+
+
+def test_a_task_in_the_inbox_of_another_version_is_refused_and_the_next_one_runs(
+    orchestrator: Orchestrator, enrolled: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = orchestrator.submit("ECHO", {"message": "x"}, agent=agent_id(enrolled))
+    good = orchestrator.submit("ECHO", {"message": "behind"}, agent=agent_id(enrolled))
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "work", lambda *_: None)
+        Poll(enrolled.config).run()
+    kept = enrolled.state_dir / "inbox" / other
+    believed = json.loads(kept.read_bytes())
+    kept.write_text(json.dumps({**believed, "task": {**believed["task"], "of_a_later_version": True}}))
+    assert enrolled.cli("poll").returncode == 0
+    refused, done = orchestrator.outcome(other), orchestrator.outcome(good)
+    assert refused is not None
+    assert refused["error"]["code"] == "task_lost"
+    assert done is not None
+    assert done["success"] is True
+    assert "of_a_later_version" in enrolled.log_file.read_text(), "why"
 
 
 def test_policy_of_the_host_has_the_last_word(orchestrator: Orchestrator, enrolled: Agent) -> None:
