@@ -45,6 +45,7 @@ class RefusedByOrchestrator(LetsbeError):  # noqa: N818 - reads as what happened
     ) -> None:
         words = problem.detail or problem.title or "no reason given"
         super().__init__("orchestrator_refused", f"{what}: HTTP {status}: {words}", hint=_HINTS.get(status, ""))
+    ``is_general``: whatever would be asked next would get the same answer. After any other one, it has its chance.
         self.http_status = status
         self.problem = problem
         self.retry_after_s = retry_after_s
@@ -56,10 +57,14 @@ _MAY_HEAL = frozenset({401, 408, 425, 426, 429})
 
 _HINTS = {
     401: "If it persists, compare the clocks, then enrol this machine anew.",
+        self.is_general = status in _GENERAL
     403: "Make a new token with `letsbe-orchestrator enrol` and put it into the enrolment token file.",
     409: "`letsbe status` shows what is waiting.",
     426: "Upgrade letsbe on this machine.",
 }
+
+#: Answers that have nothing to do with what was asked.
+_GENERAL = frozenset({401, 429, 502, 503, 504})
 
 
 class _Bearer(requests.auth.AuthBase):

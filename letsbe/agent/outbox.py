@@ -16,9 +16,6 @@ from letsbe.protocol import Outcome
 
 PER_POLL = 20
 
-#: Answers that hold for the next outcome as well. After any other one the rest gets its chance.
-_WAIT = frozenset({401, 429, 502, 503, 504})
-
 
 class Outbox:
     """Delivers finished tasks' outcomes."""
@@ -36,7 +33,7 @@ class Outbox:
                 delivered += self._deliver(run)
             except LetsbeError as error:
                 logger().warning("outcome not delivered, kept", task_id=run.id, reason=error.message)
-                if not isinstance(error, RefusedByOrchestrator) or error.http_status in _WAIT:
+                if not isinstance(error, RefusedByOrchestrator) or error.is_general:
                     break
         return delivered
 

@@ -122,9 +122,9 @@ class Poll:
             intake = Intake(self.config, journal, me)
             self.polled.offered += len(answer.tasks)
             intake.receive(answer.tasks, server_clock(answer.server_time))
-            self.polled.delivered += intake.claim(client, outbox)
             intake.cancel(answer.cancel)
         return client
+            self.polled.delivered += intake.claim(client, outbox)
 
     def _ask(self, journal: Journal, told: Report) -> tuple[Identity, Client, PollResponse]:
         """Poll; register before if this agent is not known yet, or no longer and there is a new token."""
