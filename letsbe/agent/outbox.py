@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from letsbe.agent.client import Client, RefusedByOrchestrator
+from letsbe.agent.client import Client, RefusedByOrchestrator, exchange
 from letsbe.agent.journal import Journal
 from letsbe.agent.journal_rows import Run
 from letsbe.agent.log import logger
@@ -43,7 +43,8 @@ class Outbox:
         if run is None or run.state != "finished":
             return 0
         try:
-            return self._deliver(run)
+            with exchange():
+                return self._deliver(run)
         except LetsbeError as error:
             logger().warning("outcome not delivered, kept", task_id=run.id, reason=error.message)
             return 0

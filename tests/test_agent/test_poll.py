@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socketserver
+import threading
 import time
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from letsbe.agent import identity
+from letsbe.agent import alarm, breaker, client, identity
 from letsbe.agent.locks import Locks, holder_now
 from letsbe.agent.poll import Poll
 from letsbe.agent.worker import Worker
@@ -32,6 +35,29 @@ def state_of(agent: Agent, task_id: str) -> str | None:
     finally:
         journal.close()
     return None if run is None else run.state
+
+
+@contextmanager
+def trickling(head: bytes) -> Iterator[str]:
+    """The URL of a server whose answers begin like that, and go on letter by letter for half a minute."""
+    stopped = threading.Event()
+
+    class Trickle(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(head)
+            with suppress(OSError):
+                for _ in range(300):
+                    if stopped.wait(0.1):
+                        break
+                    self.request.sendall(b"a")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Trickle) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            stopped.set()
+            server.shutdown()
 
 
 def test_task_goes_there_and_its_outcome_comes_back(orchestrator: Orchestrator, enrolled: Agent) -> None:
@@ -329,6 +355,49 @@ class TestFailures:
             server.server_close()
         assert done.returncode == 1
         assert b"not the answer that the protocol wants" in done.stderr
+
+    @pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nX-", b"HTTP/1.1 200 OK\r\n\r\n{"], ids=["header", "body"])
+    def test_an_answer_that_trickles_has_an_end(
+        self, enrolled: Agent, monkeypatch: pytest.MonkeyPatch, head: bytes
+    ) -> None:
+        monkeypatch.setattr(client, "EXCHANGE_S", 0.5)
+        monkeypatch.setattr(alarm, "ALARM_GRACE_S", 0.5)
+        with trickling(head) as url:
+            enrolled.configure(orchestrator={"url": url})
+            with pytest.raises(LetsbeError, match=r"the exchange was not over after 0\.5 s") as raised:
+                Poll(enrolled.config).run()
+        assert raised.value.code == "orchestrator_unreachable"
+        assert Locks(str(enrolled.state_dir)).holder("poll") is None
+        journal = enrolled.journal()
+        try:
+            assert breaker.load(journal).failures == 1
+        finally:
+            journal.close()
+
+    def test_outcome_whose_receipt_trickles_is_kept_and_the_work_goes_on(
+        self, orchestrator: Orchestrator, enrolled: Agent, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        names = ("a", "b")
+        for name in names:
+            payload = {"path": str(enrolled.root / name), "content": "x"}
+            orchestrator.submit("FILE_WRITE", payload, agent=agent_id(enrolled))
+        monkeypatch.setattr(alarm, "ALARM_GRACE_S", 0.5)
+        work = Worker.work
+        with trickling(b"HTTP/1.1 200 OK\r\nX-") as url:
+
+            def work_behind_it(self: Worker, locks: Locks) -> None:
+                monkeypatch.setattr(client, "EXCHANGE_S", 0.5)
+                self._outbox._client.url = url
+                work(self, locks)
+
+            monkeypatch.setattr(Worker, "work", work_behind_it)
+            polled = Poll(enrolled.config).run()
+        assert (polled.executed, polled.delivered) == (2, 0)
+        journal = enrolled.journal()
+        try:
+            assert journal.outbox_depth() == 2
+        finally:
+            journal.close()
 
     def test_outcome_waits_in_the_outbox(
         self, orchestrator: Orchestrator, enrolled: Agent, monkeypatch: pytest.MonkeyPatch
