@@ -12,6 +12,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+#: Objects and lists inside each other in a payload: a chain of chains needs 20, and what walks it calls itself at each.
+MAX_DEPTH = 64
+
 T = TypeVar("T")
 
 _preparing = allocate_lock()
@@ -21,10 +24,15 @@ _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 def decode(text: bytes | str, type_: type[T]) -> T:
     """What a JSON text says, as a ``type_``.
 
-    Raises ``msgspec.DecodeError`` (no JSON), ``msgspec.ValidationError`` (of another type; the message tells where),
-    ``UnicodeDecodeError``, and ``RecursionError`` (nested too deeply).
+    Raises ``msgspec.DecodeError``, whatever it is that keeps it from being read: no JSON, no UTF-8, nested too deeply,
+    or, as ``msgspec.ValidationError``, of another type; the message tells where.
     """
-    found: T = _prepared(type_).decode(text)
+    try:
+        found: T = _prepared(type_).decode(text)
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError("a text in it is not UTF-8") from error
+    except RecursionError as error:
+        raise msgspec.DecodeError("nested too deeply") from error
     return found
 
 
@@ -33,6 +41,17 @@ def convert(value: object, type_: type[T], **options: Any) -> T:
     _prepared(type_)
     found: T = msgspec.convert(value, type_, **options)
     return found
+
+
+def is_too_deep(value: Any) -> bool:
+    """Whether JSON values are nested deeper than :data:`MAX_DEPTH` levels."""
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        items = [item for outer in level for item in (outer.values() if isinstance(outer, dict) else outer)]
+        level = [item for item in items if isinstance(item, (dict, list))]
+        if not level:
+            return False
+    return True
 
 
 def _prepared(type_: Any) -> msgspec.json.Decoder[Any]:

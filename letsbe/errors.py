@@ -56,7 +56,7 @@ class Terminated(BaseException):
 
 
 class DeadlineReached(BaseException):
-    """The alarm behind a run's deadline, for code that looks at no clock."""
+    """The alarm behind the deadline of a run, or of an exchange, for code that looks at no clock."""
 
 
 class LetsbeError(Exception):

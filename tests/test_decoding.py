@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -50,5 +52,22 @@ def test_value_of_another_type_is_refused_with_its_place() -> None:
     with pytest.raises(msgspec.ValidationError, match=r"Expected `int`, got `str` - at `\$\[1\]`"):
         decoding.convert([1, "2"], list[int])
     assert decoding.convert([1, "2"], list[int], strict=False) == [1, 2]
-    with pytest.raises(msgspec.DecodeError, match="truncated"):
-        decoding.decode("[1", list[int])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [(b"[1", "truncated"), (b'["\xff"]', "not UTF-8"), (b"[" * 100_000, "nested too deeply")],
+    ids=["cut off", "other bytes", "deep"],
+)
+def test_what_can_not_be_read_is_one_error(text: bytes, reason: str) -> None:
+    with pytest.raises(msgspec.DecodeError, match=reason):
+        decoding.decode(text, list[Any])
+
+
+@pytest.mark.parametrize("level", [lambda one: [1, one], lambda one: {"a": one, "b": 1}], ids=["list", "object"])
+def test_depth(level: Callable[[Any], Any]) -> None:
+    value: Any = 1
+    for _ in range(decoding.MAX_DEPTH):
+        value = level(value)
+    assert not decoding.is_too_deep(value)
+    assert decoding.is_too_deep(level(value))

@@ -1,4 +1,4 @@
-"""The alarm behind a run's deadline, for code that looks at no clock."""
+"""The alarm behind the deadline of a run, or of an exchange, for code that looks at no clock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ ALARM_GRACE_S = 10.0
 
 @contextmanager
 def alarm(deadline: Deadline) -> Iterator[None]:
-    """Tear a run out of code that looks at no clock, some seconds past its deadline. Main thread only."""
+    """Tear what runs out of code that looks at no clock, some seconds past its deadline. Main thread only.
+
+    Raises :class:`DeadlineReached`.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import msgspec
@@ -10,9 +12,11 @@ import requests
 import requests.auth
 
 from letsbe import __version__
+from letsbe.agent.alarm import alarm
 from letsbe.agent.config import OrchestratorConfig
 from letsbe.decoding import decode
-from letsbe.errors import LetsbeError
+from letsbe.errors import DeadlineReached, LetsbeError
+from letsbe.host.clock import Deadline
 from letsbe.protocol import (
     PROBLEM_MEDIA_TYPE,
     ClaimResponse,
@@ -25,7 +29,10 @@ from letsbe.protocol import (
 )
 
 CONNECT_S = 10
+#: How long the next bytes may take, in seconds.
 READ_S = 30
+#: How long a whole exchange may take, in seconds: some megabytes on a slow line, and an end before leases run out.
+EXCHANGE_S = 180
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
 #: Where distributions keep the system's CA certificates.
@@ -38,6 +45,7 @@ class RefusedByOrchestrator(LetsbeError):  # noqa: N818 - reads as what happened
     """An answer that is no success: its HTTP status, problem document, and ``Retry-After`` in seconds.
 
     ``is_final``: the orchestrator's own word that it will never be otherwise, rather than that of something before it.
+    ``is_general``: whatever would be asked next would get the same answer. After any other one, it has its chance.
     """
 
     def __init__(
@@ -49,10 +57,14 @@ class RefusedByOrchestrator(LetsbeError):  # noqa: N818 - reads as what happened
         self.problem = problem
         self.retry_after_s = retry_after_s
         self.is_final = is_problem and 400 <= status < 500 and status not in _MAY_HEAL
+        self.is_general = status in _GENERAL
 
 
 #: 4xx answers that another try may heal: authentication, time-out, conflict in time, too many requests.
 _MAY_HEAL = frozenset({401, 408, 425, 426, 429})
+
+#: Answers that have nothing to do with what was asked.
+_GENERAL = frozenset({401, 429, 502, 503, 504})
 
 _HINTS = {
     401: "If it persists, compare the clocks, then enrol this machine anew.",
@@ -143,6 +155,23 @@ class Client:
             f"{method} {path.rpartition('/')[2]}",
             is_problem=response.headers.get("Content-Type", "").startswith(PROBLEM_MEDIA_TYPE),
         )
+
+
+@contextmanager
+def exchange() -> Iterator[None]:
+    """A block that speaks with an orchestrator and has an end in time; ``orchestrator_unreachable`` when it comes.
+
+    ``READ_S`` alone is none: a proxy that lets a byte through now and then would keep the locks of a poll for ever.
+    """
+    try:
+        with alarm(Deadline(EXCHANGE_S)):
+            yield
+    except DeadlineReached:
+        raise LetsbeError(
+            "orchestrator_unreachable",
+            f"the exchange was not over after {EXCHANGE_S:g} s",
+            hint="Is the line very slow, or a proxy holding answers back?",
+        ) from None
 
 
 def ca_file(config: OrchestratorConfig) -> str:

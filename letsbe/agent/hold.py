@@ -5,7 +5,6 @@ Kept in the journal's facts, so it outlives restarts; it ends by itself. Runs by
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from typing import Any
 
@@ -16,6 +15,7 @@ from letsbe.agent.caller import Caller
 from letsbe.agent.journal import Journal
 from letsbe.agent.task_types import types_in
 from letsbe.decoding import decode
+from letsbe.errors import LetsbeError
 from letsbe.protocol import Hold, Outcome, instant
 
 _FACT = "hold"
@@ -59,7 +59,7 @@ def warned(journal: Journal, outcome: Outcome) -> Outcome:
     """The outcome of a run by hand, with a warning while the host is held."""
     try:
         held = current(journal)
-    except sqlite3.Error:  # what was done was done, and its outcome matters more
+    except LetsbeError:  # what was done was done, and its outcome matters more
         return outcome
     if held is None:
         return outcome

@@ -13,6 +13,7 @@ from contextlib import suppress
 import msgspec
 
 from letsbe.agent.durable import remove, usable, write_private
+from letsbe.agent.log import logger
 from letsbe.agent.trust import Believed
 from letsbe.decoding import decode
 
@@ -28,10 +29,16 @@ class Inbox:
         write_private(self._path(believed.task.task_id), msgspec.json.encode(believed))
 
     def get(self, task_id: str) -> Believed | None:
-        """A task that is kept; ``state_unusable`` when that can't be told."""
+        """A task that is kept; None when it is not there, or no task to this version of the agent.
+
+        Raises ``state_unusable`` when that can't be told.
+        """
         path = self._path(task_id)
-        with usable(path), suppress(FileNotFoundError), open(path, "rb") as file:
-            return decode(file.read(), Believed)
+        try:
+            with usable(path), suppress(FileNotFoundError), open(path, "rb") as file:
+                return decode(file.read(), Believed)
+        except msgspec.DecodeError as error:
+            logger().error("task in the inbox can't be read", path=path, reason=str(error))
         return None
 
     def drop(self, task_id: str) -> None:

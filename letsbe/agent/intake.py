@@ -87,6 +87,8 @@ class Intake:
     def claim(self, client: Client, outbox: Outbox) -> int:
         """Claim what was received, now or before a crash; what is no longer to be had is forgotten.
 
+        What another answer keeps from being claimed waits for the next poll, and keeps nothing else waiting.
+
         Returns how many outcomes of refused tasks were delivered.
         """
         delivered = 0
@@ -96,11 +98,14 @@ class Intake:
             try:
                 client.claim(run.id, run.attempt_id or "")
             except RefusedByOrchestrator as error:
-                if not (error.is_final and error.http_status in (404, 409, 410)):
+                if error.is_general:
                     raise
-                logger().info("task is no longer to be had", task_id=run.id, reason=error.message)
-                self._inbox.drop(run.id)
-                self._journal.forget(run.id)
+                if error.is_final and error.http_status in (404, 409, 410):
+                    logger().info("task is no longer to be had", task_id=run.id, reason=error.message)
+                    self._inbox.drop(run.id)
+                    self._journal.forget(run.id)
+                else:
+                    logger().warning("task not claimed, kept", task_id=run.id, reason=error.message)
                 continue
             self._journal.claimed(run.id)
             if run.state == "finished":

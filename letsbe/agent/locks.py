@@ -22,6 +22,7 @@ from letsbe.errors import LetsbeError
 from letsbe.protocol import instant
 
 _RETRY_S = 0.05
+#: Bytes of a lock's name that its file's name has room for; of a longer one the beginning stands there, and its hash.
 _NAME_MAX = 200
 
 
@@ -113,10 +114,10 @@ class Locks:
 
     def _path(self, name: str) -> str:
         quoted = name.replace("%", "%25").replace("/", "%2F")
-        if len(os.fsencode(quoted)) > _NAME_MAX:
+        if len(encoded := os.fsencode(quoted)) > _NAME_MAX:
             from hashlib import sha256
 
-            quoted = f"{quoted[:60]}-{sha256(os.fsencode(name)).hexdigest()}"
+            quoted = f"{encoded[:60].decode(errors='ignore')}-{sha256(os.fsencode(name)).hexdigest()}"
         return os.path.join(self.directory, quoted)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from letsbe.agent.client import Client, RefusedByOrchestrator
+from letsbe.agent.client import Client, RefusedByOrchestrator, exchange
 from letsbe.agent.journal import Journal
 from letsbe.agent.journal_rows import Run
 from letsbe.agent.log import logger
@@ -15,9 +15,6 @@ from letsbe.errors import LetsbeError
 from letsbe.protocol import Outcome
 
 PER_POLL = 20
-
-#: Answers that hold for the next outcome as well. After any other one the rest gets its chance.
-_WAIT = frozenset({401, 429, 502, 503, 504})
 
 
 class Outbox:
@@ -36,7 +33,7 @@ class Outbox:
                 delivered += self._deliver(run)
             except LetsbeError as error:
                 logger().warning("outcome not delivered, kept", task_id=run.id, reason=error.message)
-                if not isinstance(error, RefusedByOrchestrator) or error.http_status in _WAIT:
+                if not isinstance(error, RefusedByOrchestrator) or error.is_general:
                     break
         return delivered
 
@@ -46,7 +43,8 @@ class Outbox:
         if run is None or run.state != "finished":
             return 0
         try:
-            return self._deliver(run)
+            with exchange():
+                return self._deliver(run)
         except LetsbeError as error:
             logger().warning("outcome not delivered, kept", task_id=run.id, reason=error.message)
             return 0

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from letsbe.decoding import convert
+from letsbe.decoding import MAX_DEPTH, convert, is_too_deep
 from letsbe.errors import LetsbeError
 from letsbe.executors import EXECUTOR_REGISTRY, executor_class
 from letsbe.executors.base import Payload
@@ -14,9 +14,6 @@ from letsbe.tools.redaction import Redactor, Secret
 
 #: Largest payload taken, in bytes of JSON: a FILE_WRITE of 5 MiB in base64, and some.
 MAX_BYTES = 8 * 1024 * 1024
-
-#: Objects and lists inside each other: a chain of chains needs 20, and what walks a payload calls itself at each.
-MAX_DEPTH = 64
 
 P = TypeVar("P", bound=Payload)
 
@@ -65,13 +62,7 @@ def decode(value: Any, payload_type: type[P], task_type: str, path: str = "$") -
 
 def _refuse_what_json_can_not_hold(value: Any, path: str) -> None:
     """``invalid_payload`` for text that is no Unicode (a flag's bytes may be anything) and for endless nesting."""
-    level: list[Any] = [value]
-    for _ in range(MAX_DEPTH):
-        items = [item for outer in level for item in (outer.values() if isinstance(outer, dict) else outer)]
-        level = [item for item in items if isinstance(item, (dict, list))]
-        if not level:
-            break
-    else:
+    if is_too_deep(value):
         raise LetsbeError(
             "invalid_payload",
             f"nested deeper than {MAX_DEPTH} levels - at {path}",

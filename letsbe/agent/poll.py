@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from letsbe import __version__
 from letsbe.agent import breaker, hold, identity, last_poll, reporting
-from letsbe.agent.client import Client, RefusedByOrchestrator, server_clock
+from letsbe.agent.client import Client, RefusedByOrchestrator, exchange, server_clock
 from letsbe.agent.config import Config
 from letsbe.agent.housekeeping import tidy
 from letsbe.agent.identity import Identity
@@ -72,9 +72,9 @@ class Poll:
         self.polled.held = "" if held is None else str(held)
         locks = Locks(self.config.state_dir)
         tidy(self.config, journal)  # a rollback that a crash cut off may take minutes: others poll meanwhile
-        with ExitStack() as exchange:
+        with ExitStack() as stack:
             try:
-                exchange.enter_context(locks.hold({"poll"}, holder_now("poll", None)))
+                stack.enter_context(locks.hold({"poll"}, holder_now("poll", None)))
             except LetsbeError as busy:
                 if busy.code != "busy":
                     raise
@@ -93,7 +93,8 @@ class Poll:
 
     def _exchange(self, journal: Journal) -> Client:
         try:
-            return self._talk(journal)
+            with exchange():
+                return self._talk(journal)
         except LetsbeError as error:
             retry_after_s = error.retry_after_s if isinstance(error, RefusedByOrchestrator) else None
             if breaker.counts(error.code):
@@ -122,8 +123,8 @@ class Poll:
             intake = Intake(self.config, journal, me)
             self.polled.offered += len(answer.tasks)
             intake.receive(answer.tasks, server_clock(answer.server_time))
-            self.polled.delivered += intake.claim(client, outbox)
             intake.cancel(answer.cancel)
+            self.polled.delivered += intake.claim(client, outbox)
         return client
 
     def _ask(self, journal: Journal, told: Report) -> tuple[Identity, Client, PollResponse]:

@@ -53,8 +53,8 @@ def claim(
             raise
         logger().info("rollback waits", task_id=run.id, reason=busy.message)
         return None
-    if threading.current_thread() is threading.main_thread():
-        # A cancel from another poll: what is rolled back is ended already.
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
+        # A cancel from another poll: what is rolled back is ended already, and it must not end this process.
         signal.signal(signal.SIGUSR1, lambda *_: None)
     journal.take_over(run.id)
     return Resumption(run=run, begun=begun, record=record, held={*begun.locks, *held})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,6 +11,7 @@ import msgspec
 from letsbe.agent import payloads, policy
 from letsbe.agent.alarm import alarm
 from letsbe.agent.caller import Caller
+from letsbe.agent.cancel import Cancel
 from letsbe.agent.config import Config, Origin
 from letsbe.agent.ending import finish
 from letsbe.agent.outcomes import Request, Stopwatch, internal_error, log_outcome, stopped
@@ -42,6 +43,7 @@ class Runner:
         caller: Caller,
         executors: Sequence[str] = ("*",),
         paths: Sequence[str] | None = None,
+        cancel: Cancel | None = None,
     ) -> None:
         """``executors`` and ``paths``: what the key may have done that signed the task; steps inside it included."""
         self.config = config
@@ -49,6 +51,8 @@ class Runner:
         self.caller = caller
         self._executors = executors
         self._paths = paths
+        #: What may end the one run of this runner before its time.
+        self.cancel = cancel or Cancel()
         self.on_progress: Progress | None = None
         self.on_live: Callable[[Any], None] | None = None
 
@@ -164,7 +168,8 @@ class Runner:
         redactor: Redactor,
     ) -> Outcome:
         try:
-            with alarm(executor.host.deadline):
+            # What chains steps is not torn itself: it is to put back what they did.
+            with alarm(executor.host.deadline), nullcontext() if executor.only_steps else self.cancel.heeded():
                 result = executor.execute(payload)
         except LetsbeError as error:
             return clock.outcome(request, redactor, error=error)

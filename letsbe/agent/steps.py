@@ -104,20 +104,23 @@ class RunSteps:
 
     @contextmanager
     def putting_back(self, seconds: float, *, resumable: bool, by_steps: bool = False) -> Iterator[None]:
-        """Another deadline and no alarm, for putting back what was done; it is on disk first that this has begun."""
-        host = self._host
-        kept, host.deadline = host.deadline, Deadline(seconds)
-        before = self._phase
-        if resumable:
-            self._phase = self._inside(ROLLBACK_STEPS if by_steps else PUTTING_BACK)
-            with suppress(LetsbeError):  # all has to come back on a full disk as well
-                self._open_record()
-                self._note("", None, "")
-        try:
-            with no_alarm():
+        """Another deadline, no alarm and no cancel, for putting back what was done.
+
+        It is on disk first that this has begun.
+        """
+        with self._runner.cancel.put_off(), no_alarm():
+            host = self._host
+            kept, host.deadline = host.deadline, Deadline(seconds)
+            before = self._phase
+            if resumable:
+                self._phase = self._inside(ROLLBACK_STEPS if by_steps else PUTTING_BACK)
+                with suppress(LetsbeError):  # all has to come back on a full disk as well
+                    self._open_record()
+                    self._note("", None, "")
+            try:
                 yield
-        finally:
-            host.deadline, self._phase = kept, before
+            finally:
+                host.deadline, self._phase = kept, before
 
     def ended(self) -> None:
         """The run has ended: once its outcome is in the journal there is nothing to go on with after a crash."""

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from letsbe.agent.task_types import types_in
-from letsbe.decoding import decode
+from letsbe.decoding import MAX_DEPTH, decode, is_too_deep
 from letsbe.errors import LetsbeError
 from letsbe.protocol import MAX_TASK_LIFETIME_S, TASK_PAYLOAD_TYPE, Envelope, Task, TrustedKey, epoch
 from letsbe.signatures import MalformedEnvelope, content, signers
@@ -40,7 +40,7 @@ def believe(
     """The task of an envelope.
 
     Raises ``untrusted_task`` (no trusted signature, another agent's, not what it was offered as), ``expired_task``,
-    ``unsupported_version`` (not a task at all).
+    ``unsupported_version`` (not a task at all), ``invalid_payload`` (nested too deeply for what looks into it).
     """
     try:
         payload = content(envelope)
@@ -60,6 +60,12 @@ def believe(
     if task.agent_id != agent_id:
         raise LetsbeError("untrusted_task", f"task {offered_as} is for agent {task.agent_id}, not for this one")
     refuse_expired(task, server_now)
+    if is_too_deep(task.payload):
+        raise LetsbeError(
+            "invalid_payload",
+            f"task {offered_as}: its payload is nested deeper than {MAX_DEPTH} levels",
+            hint="Flatten it.",
+        )
     return Believed(task=task, signers=signed_by)
 
 

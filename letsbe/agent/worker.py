@@ -6,11 +6,12 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from letsbe.agent import hold, key_set, trust
 from letsbe.agent.caller import Caller
+from letsbe.agent.cancel import Cancel
 from letsbe.agent.config import Config
 from letsbe.agent.inbox import Inbox
 from letsbe.agent.journal import Journal
@@ -21,7 +22,7 @@ from letsbe.agent.outbox import Outbox
 from letsbe.agent.outcomes import Request, Stopwatch, log_outcome
 from letsbe.agent.runner import Runner
 from letsbe.decoding import decode
-from letsbe.errors import LetsbeError, Terminated
+from letsbe.errors import LetsbeError
 from letsbe.executors import executor_class
 from letsbe.protocol import ErrorInfo, Outcome
 
@@ -109,7 +110,11 @@ class Worker:
         """
         believed = self._inbox.get(run.id)
         if believed is None:
-            lost = LetsbeError("task_lost", f"task {run.id} is no longer in the inbox; it did not begin")
+            lost = LetsbeError(
+                "task_lost",
+                f"task {run.id} is no longer in the inbox, or can't be read there; it did not begin",
+                hint="The log has the reason. Submit it again.",
+            )
             return Stopwatch().refusal(run.id, run.type, lost)
         server_now = time.time() + float(self._journal.fact("clock_skew_s") or 0)
         keys, strict = key_set.trusted(self.config), self.config.orchestrator.require_signatures
@@ -125,13 +130,6 @@ class Worker:
         if held is not None and not held.allows(task.type, task.payload):
             self._journal.progress(run.id, "", None, str(held))
             return None
-        runner = Runner(
-            self.config,
-            origin="orchestrator",
-            caller=decode(run.caller, Caller),
-            executors=grant.executors,
-            paths=grant.paths,
-        )
         request = Request(
             type=task.type,
             payload=task.payload,
@@ -141,7 +139,15 @@ class Worker:
             timeout_s=float(task.timeout_s),
             lock_wait_s=LOCK_WAIT_S,
         )
-        with self._cancellable(run.id):
+        with self._cancellable(run.id) as cancel:
+            runner = Runner(
+                self.config,
+                origin="orchestrator",
+                caller=decode(run.caller, Caller),
+                executors=grant.executors,
+                paths=grant.paths,
+                cancel=cancel,
+            )
             outcome = runner.run(request)
         if outcome.error is not None and outcome.error.code == "busy":
             self._journal.progress(run.id, "", None, outcome.error.message)
@@ -159,22 +165,19 @@ class Worker:
             raise LetsbeError(error.code, error.message, hint=error.hint)
 
     @contextmanager
-    def _cancellable(self, run_id: str) -> Iterator[None]:
+    def _cancellable(self, run_id: str) -> Iterator[Cancel]:
         """SIGUSR1 from another poll means: look whether the running task is to be cancelled."""
 
-        def look(*_: object) -> None:
+        def is_asked() -> bool:
             # A connection of its own: the other may be in the middle of a call.
-            journal = Journal(self.config.state_dir)
-            try:
-                cancelled = journal.is_cancelled(run_id)
-            finally:
-                journal.close()
-            if cancelled:
-                raise Terminated("cancelled by the orchestrator")
+            with suppress(LetsbeError), closing(Journal(self.config.state_dir)) as journal:
+                return journal.is_cancelled(run_id)
+            return False  # it can't be told; the next poll asks again
 
-        signal.signal(signal.SIGUSR1, look)
+        cancel = Cancel(is_asked)
+        signal.signal(signal.SIGUSR1, cancel.look)
         try:
-            yield
+            yield cancel
         finally:
             signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # one that comes late is for a task that has ended
 

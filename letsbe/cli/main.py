@@ -102,6 +102,7 @@ def letsbe() -> None:
 
 def main() -> None:
     """Entry of the console script and of the built file."""
+    _open_closed_streams()
     os.umask(0o077)
     signal.signal(signal.SIGTERM, _terminate)
     signal.signal(signal.SIGHUP, _terminate)  # the SSH session that started it is gone
@@ -121,6 +122,18 @@ def main() -> None:
     except Exception as error:
         code = _show_internal(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _open_closed_streams() -> None:
+    """Have /dev/null for each standard stream that is closed.
+
+    Else the next file to be opened gets its number, and what is printed there; and Python prints on standard output
+    what is meant for a standard error that is not there.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # For both ways: it gets the lowest number that is free, which is another's where the built file holds its.
+            setattr(sys, name, open(os.devnull, "r+"))  # noqa: SIM115 - to the end
 
 
 def show_error(error: LetsbeError) -> None:

@@ -105,7 +105,7 @@ class Steps(Protocol):
         """An outcome as JSON values."""
 
     def putting_back(self, seconds: float, *, resumable: bool, by_steps: bool = False) -> AbstractContextManager[None]:
-        """More time, for putting back what was done when the deadline may be over.
+        """More time, for putting back what was done when the deadline may be over; no cancel disturbs it.
 
         ``resumable``: all of it is done by :meth:`undo` or, ``by_steps``, by :meth:`run`, and all that was done before
         as well, so that the agent can go on after a crash: it executes the task again, with the same payload, and each

@@ -46,7 +46,7 @@ def load(home: Home) -> Admin | None:
     files.refuse_if_exposed(home.admin)
     try:
         return decode(files.read(home.admin), Admin)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except msgspec.DecodeError as error:
         raise _unreadable(home, error) from error
 
 

@@ -180,7 +180,7 @@ def decoded(body: bytes, type_: type[T]) -> T:
     """
     try:
         return decode(body, type_)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except msgspec.DecodeError as error:
         raise LetsbeError("invalid_request", str(error)) from error
 
 

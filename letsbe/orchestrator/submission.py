@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from letsbe.decoding import decode
+from letsbe.decoding import MAX_DEPTH, decode, is_too_deep
 from letsbe.errors import LetsbeError
 from letsbe.orchestrator import agents, key_sets, keyring, signing, tasks
 from letsbe.orchestrator.home import Home
@@ -110,7 +110,7 @@ def _chosen(connection: Connection, order: Order) -> list[str]:
 def signed(
     order: Order, agent_id: str, schema_version: int, keys: Sequence[Ed25519PrivateKey]
 ) -> tuple[Task, Envelope]:
-    """The task that an order asks for, and its envelope. Raises ``usage``."""
+    """The task that an order asks for, and its envelope. Raises ``invalid_payload``, ``usage``."""
     _check(order)
     task = Task(
         task_id=order.task_id or new_id(),
@@ -133,7 +133,7 @@ def submit_signed(home: Home, store: Store, envelope: Envelope, public_key: str 
     """Queue a task that was signed elsewhere, once the signature has been verified.
 
     ``public_key``: whose it must be; else that of a key in the newest key set. Raises ``invalid_envelope``,
-    ``untrusted_task``, ``agent_unknown``, ``task_known``, ``usage``.
+    ``invalid_payload``, ``untrusted_task``, ``agent_unknown``, ``task_known``, ``usage``.
     """
     with store.write() as connection:
         trusted = key_sets.current(connection, home.public_key()).keys
@@ -165,13 +165,14 @@ def _verified(envelope: Envelope, trusted: dict[str, TrustedKey]) -> Task:
         epoch(task.created_at)
     except ValueError as error:
         raise LetsbeError("invalid_envelope", str(error), hint="Instants are like 2026-11-23T10:00:00Z.") from None
+    _check_depth(task.payload)
     return task
 
 
 def _decoded(document: bytes, what: str) -> Task:
     try:
         return decode(document, Task)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except msgspec.DecodeError as error:
         raise LetsbeError("invalid_envelope", f"{what}: {error}", hint="Sign it with this version.") from error
 
 
@@ -202,7 +203,7 @@ def read_envelope(path: str) -> Envelope:
     source, text = _read(path, MAX_BODY_BYTES)
     try:
         return decode(text, Envelope)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except msgspec.DecodeError as error:
         raise LetsbeError(
             "invalid_envelope", f"{source}: {error}", hint="Give what `letsbe-orchestrator sign` prints."
         ) from error
@@ -226,7 +227,15 @@ def _check(order: Order) -> None:
         )
     if len(order.requested_by) > 200:
         raise LetsbeError("usage", "--requested-by has more than 200 characters", hint="Shorten it.")
+    _check_depth(order.payload)
     _check_times(order.expires_at, order.not_before or 0)
+
+
+def _check_depth(payload: Any) -> None:
+    if is_too_deep(payload):
+        raise LetsbeError(
+            "invalid_payload", f"the payload is nested deeper than {MAX_DEPTH} levels", hint="Agents take none such."
+        )
 
 
 def _check_times(expires_at: float, not_before: float) -> None:

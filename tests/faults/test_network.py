@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from letsbe.agent.poll import Poll
+from letsbe.agent.worker import Worker
 from tests.agents import Agent
 from tests.faults.kills import killed_poll
 from tests.faults.ledger import Ledger
@@ -75,6 +77,7 @@ def proxied(shared_orchestrator: Orchestrator, tame: FaultProxy, tmp_path: Path)
     ("request_to", "fault", "reaches"),
     [
         ("claim", "html_404", True),
+        ("claim", "500", True),
         ("claim", "dropped", True),
         ("result", "html_200", False),
         ("result", "html_404", False),
@@ -84,10 +87,35 @@ def proxied(shared_orchestrator: Orchestrator, tame: FaultProxy, tmp_path: Path)
 def test_single_fault(proxied: Ledger, tame: FaultProxy, request_to: str, fault: str, reaches: bool) -> None:
     proxied.submit("FILE_WRITE")
     tame.planned[request_to] = fault, reaches
-    assert proxied.agent.cli("poll", "--now").returncode == (1 if request_to == "claim" else 0)
+    assert proxied.agent.cli("poll", "--now").returncode == (1 if fault == "dropped" else 0)
     assert tame.seen[fault] == 1
     proxied.settle()
     assert proxied.check() == {"FILE_WRITE succeeded": 1}
+
+
+@pytest.mark.parametrize("fault", ["500", "html_404"])
+def test_a_claim_that_fails_keeps_nothing_else_waiting(proxied: Ledger, tame: FaultProxy, fault: str) -> None:
+    first, second = proxied.submit("FILE_WRITE"), proxied.submit("FILE_WRITE")
+    tame.planned["claim"] = fault, False
+    assert proxied.agent.cli("poll", "--now").returncode == 0
+    assert proxied.orchestrator.task(first).state == "offered"
+    assert proxied.orchestrator.task(second).state == "finished"
+    proxied.settle()
+    assert proxied.check() == {"FILE_WRITE succeeded": 2}
+
+
+def test_a_cancel_is_heeded_when_no_claim_comes_through(
+    proxied: Ledger, tame: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancelled = proxied.submit("FILE_WRITE")
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "work", lambda *_: None)
+        Poll(proxied.agent.config).run()
+    proxied.orchestrator.cancel(cancelled)
+    proxied.submit("FILE_WRITE")
+    tame.planned["claim"] = "429", False
+    assert proxied.agent.cli("poll", "--now").returncode == 1
+    assert proxied.agent.json("history", cancelled)["state"] == "finished"
 
 
 def test_wish_to_wait_is_heard_from_a_claim_too(proxied: Ledger, tame: FaultProxy) -> None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 
 import click
 import msgspec
 import pytest
+from pytest_mock import MockerFixture
 
 from letsbe.agent import hold
+from letsbe.agent.caller import this_caller
 from letsbe.agent.hold import Held
+from letsbe.agent.journal import Journal
+from letsbe.agent.journal_file import unusable
 from letsbe.agent.locks import Locks, holder_now
+from letsbe.agent.undoing import undo_run
 from letsbe.cli.main import letsbe
 from letsbe.errors import LetsbeError
 from letsbe.protocol import epoch
@@ -180,6 +186,28 @@ def test_what_is_unclear_is_refused(words: list[str], agent: Agent) -> None:
     try:
         assert hold.current(journal) is None
         assert journal.latest(1) == []
+    finally:
+        journal.close()
+
+
+def test_what_was_done_is_told_when_the_hold_can_not_be_read(agent: Agent, mocker: MockerFixture) -> None:
+    fact = Journal.fact
+
+    def failing(journal: Journal, name: str) -> str | None:
+        if name == "hold":
+            raise unusable(journal.path, sqlite3.OperationalError("disk I/O error"))
+        return fact(journal, name)
+
+    mocker.patch.object(Journal, "fact", failing)
+    outcome = agent.run("FILE_WRITE", write(agent, "a"))
+    assert (outcome.status, outcome.changed) == ("succeeded", True)
+    journal = agent.journal()
+    try:
+        (run,) = journal.latest(1)
+        assert run.state == "finished"
+        undone = undo_run(agent.config, journal, run, origin="local", caller=this_caller(), force=False, check=False)
+        assert (undone.status, undone.changed) == ("succeeded", True)
+        assert [run.state for run in journal.latest(2)] == ["finished", "finished"]
     finally:
         journal.close()
 

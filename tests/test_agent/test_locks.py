@@ -90,7 +90,7 @@ def test_all_or_none(tmp_path: Path) -> None:
         child.wait()
 
 
-@pytest.mark.parametrize("name", ["file:/opt/a/b", "file:" + "/long" * 500, "file:/opt/ä%/\n"])
+@pytest.mark.parametrize("name", ["file:/opt/a/b", "file:" + "/long" * 500, "file:/opt/ä%/\n", "file:/r/" + "🐳" * 50])
 def test_any_name_is_a_file_name(tmp_path: Path, name: str) -> None:
     locks = Locks(str(tmp_path))
     with locks.hold({name}, holder_now("ECHO", None)):

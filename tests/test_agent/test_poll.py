@@ -5,17 +5,24 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socketserver
+import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from letsbe.agent import identity
+from letsbe.agent import alarm, breaker, client, identity
 from letsbe.agent.locks import Locks, holder_now
 from letsbe.agent.poll import Poll
 from letsbe.agent.worker import Worker
 from letsbe.errors import LetsbeError
+from letsbe.orchestrator import signing, tasks
+from letsbe.protocol import TASK_PAYLOAD_TYPE, Envelope, Signature, Task, instant, new_id, pae
 from tests.agents import Agent
 from tests.orchestrator_fixture import Orchestrator
 from tests.test_agent.conftest import agent_id, connect
@@ -28,6 +35,29 @@ def state_of(agent: Agent, task_id: str) -> str | None:
     finally:
         journal.close()
     return None if run is None else run.state
+
+
+@contextmanager
+def trickling(head: bytes) -> Iterator[str]:
+    """The URL of a server whose answers begin like that, and go on letter by letter for half a minute."""
+    stopped = threading.Event()
+
+    class Trickle(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(head)
+            with suppress(OSError):
+                for _ in range(300):
+                    if stopped.wait(0.1):
+                        break
+                    self.request.sendall(b"a")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Trickle) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            stopped.set()
+            server.shutdown()
 
 
 def test_task_goes_there_and_its_outcome_comes_back(orchestrator: Orchestrator, enrolled: Agent) -> None:
@@ -92,6 +122,67 @@ def test_bad_payload_and_unknown_type_are_reported(orchestrator: Orchestrator, e
     assert first["error"]["code"] == "invalid_payload"
     assert (second["status"], second["error"]["code"]) == ("unsupported", "unknown_type")
     assert state_of(enrolled, bad) == state_of(enrolled, unknown) == "acked"
+
+
+def submit_bytes(orchestrator: Orchestrator, agent: Agent, payload: bytes) -> str:
+    """Sign and queue an ECHO whose payload is these bytes, as an orchestrator may that looks at nothing; its id."""
+    expires_at = instant(time.time() + 3600)
+    task = Task(
+        task_id=new_id(), agent_id=agent_id(agent), type="ECHO", created_at=instant(time.time()), expires_at=expires_at
+    )
+    content = msgspec.json.encode(task)[:-1] + b',"payload":' + payload + b"}"
+    signature = signing.load_key(orchestrator.home.signing_key).sign(pae(TASK_PAYLOAD_TYPE, content))
+    envelope = Envelope(
+        payloadType=TASK_PAYLOAD_TYPE,
+        payload=b64encode(content).decode(),
+        signatures=[Signature(sig=b64encode(signature).decode())],
+    )
+    with orchestrator.database() as connection:
+        tasks.submit(connection, [(task, envelope)])
+    return task.task_id
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        (b'{"a":' * 340 + b"1" + b"}" * 340, "invalid_payload"),
+        (b'{"a":' * 900 + b"1" + b"}" * 900, "invalid_payload"),
+        (b'{"a":' + b"[" * 2_000 + b"]" * 2_000 + b"}", "unsupported_version"),
+        (b'{"message":"\xff\xfe"}', "unsupported_version"),
+    ],
+    ids=["340 objects", "900 objects", "2000 lists", "no UTF-8"],
+)
+def test_a_task_that_can_not_be_looked_into_is_refused_and_the_next_one_runs(
+    orchestrator: Orchestrator, enrolled: Agent, payload: bytes, code: str
+) -> None:
+    bad = submit_bytes(orchestrator, enrolled, payload)
+    good = orchestrator.submit("ECHO", {"message": "behind"}, agent=agent_id(enrolled))
+    assert enrolled.cli("poll").returncode == 0
+    refused, done = orchestrator.outcome(bad), orchestrator.outcome(good)
+    assert refused is not None
+    assert refused["error"]["code"] == code
+    assert done is not None
+    assert done["success"] is True
+
+
+def test_a_task_in_the_inbox_of_another_version_is_refused_and_the_next_one_runs(
+    orchestrator: Orchestrator, enrolled: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = orchestrator.submit("ECHO", {"message": "x"}, agent=agent_id(enrolled))
+    good = orchestrator.submit("ECHO", {"message": "behind"}, agent=agent_id(enrolled))
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "work", lambda *_: None)
+        Poll(enrolled.config).run()
+    kept = enrolled.state_dir / "inbox" / other
+    believed = json.loads(kept.read_bytes())
+    kept.write_text(json.dumps({**believed, "task": {**believed["task"], "of_a_later_version": True}}))
+    assert enrolled.cli("poll").returncode == 0
+    refused, done = orchestrator.outcome(other), orchestrator.outcome(good)
+    assert refused is not None
+    assert refused["error"]["code"] == "task_lost"
+    assert done is not None
+    assert done["success"] is True
+    assert "of_a_later_version" in enrolled.log_file.read_text(), "why"
 
 
 def test_policy_of_the_host_has_the_last_word(orchestrator: Orchestrator, enrolled: Agent) -> None:
@@ -264,6 +355,49 @@ class TestFailures:
             server.server_close()
         assert done.returncode == 1
         assert b"not the answer that the protocol wants" in done.stderr
+
+    @pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nX-", b"HTTP/1.1 200 OK\r\n\r\n{"], ids=["header", "body"])
+    def test_an_answer_that_trickles_has_an_end(
+        self, enrolled: Agent, monkeypatch: pytest.MonkeyPatch, head: bytes
+    ) -> None:
+        monkeypatch.setattr(client, "EXCHANGE_S", 0.5)
+        monkeypatch.setattr(alarm, "ALARM_GRACE_S", 0.5)
+        with trickling(head) as url:
+            enrolled.configure(orchestrator={"url": url})
+            with pytest.raises(LetsbeError, match=r"the exchange was not over after 0\.5 s") as raised:
+                Poll(enrolled.config).run()
+        assert raised.value.code == "orchestrator_unreachable"
+        assert Locks(str(enrolled.state_dir)).holder("poll") is None
+        journal = enrolled.journal()
+        try:
+            assert breaker.load(journal).failures == 1
+        finally:
+            journal.close()
+
+    def test_outcome_whose_receipt_trickles_is_kept_and_the_work_goes_on(
+        self, orchestrator: Orchestrator, enrolled: Agent, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        names = ("a", "b")
+        for name in names:
+            payload = {"path": str(enrolled.root / name), "content": "x"}
+            orchestrator.submit("FILE_WRITE", payload, agent=agent_id(enrolled))
+        monkeypatch.setattr(alarm, "ALARM_GRACE_S", 0.5)
+        work = Worker.work
+        with trickling(b"HTTP/1.1 200 OK\r\nX-") as url:
+
+            def work_behind_it(self: Worker, locks: Locks) -> None:
+                monkeypatch.setattr(client, "EXCHANGE_S", 0.5)
+                self._outbox._client.url = url
+                work(self, locks)
+
+            monkeypatch.setattr(Worker, "work", work_behind_it)
+            polled = Poll(enrolled.config).run()
+        assert (polled.executed, polled.delivered) == (2, 0)
+        journal = enrolled.journal()
+        try:
+            assert journal.outbox_depth() == 2
+        finally:
+            journal.close()
 
     def test_outcome_waits_in_the_outbox(
         self, orchestrator: Orchestrator, enrolled: Agent, monkeypatch: pytest.MonkeyPatch

@@ -37,6 +37,18 @@ def envelope(document: Any, *keys: Ed25519PrivateKey, kind: str = TASK_PAYLOAD_T
     return Envelope(payloadType=kind, payload=b64encode(payload).decode(), signatures=signatures)
 
 
+def sealed_bytes(payload: bytes) -> Envelope:
+    signature = Signature(sig=b64encode(KEY.sign(pae(TASK_PAYLOAD_TYPE, payload))).decode())
+    return Envelope(payloadType=TASK_PAYLOAD_TYPE, payload=b64encode(payload).decode(), signatures=[signature])
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
 def public(key: Ed25519PrivateKey) -> str:
     return b64encode(key.public_key().public_bytes_raw()).decode()
 
@@ -124,13 +136,17 @@ ID = new_id()
         (envelope(task(task_id=ID, not_before="2026-11-24 10:00"), KEY), "unsupported_version", "no time zone"),
         (envelope(task(task_id=ID, extra=1), KEY), "unsupported_version", "unknown field `extra`"),
         (envelope([1], KEY), "unsupported_version", "Expected `object`"),
+        (sealed_bytes(b'{"type": "\xff\xfe"}'), "unsupported_version", "not UTF-8"),
+        (sealed_bytes(b'{"payload": {"a": ' + b"[" * 2_000), "unsupported_version", "nested too deeply"),
+        (envelope(task(task_id=ID, payload=nested(340)), KEY), "invalid_payload", "deeper than 64 levels"),
         (envelope(task(task_id=ID), KEY, kind="text/plain"), "unsupported_version", "unknown payload type"),
         (Envelope(payloadType=TASK_PAYLOAD_TYPE, payload="*"), "untrusted_task", "not base64"),
         (Envelope(payloadType=TASK_PAYLOAD_TYPE, payload="", signatures=[Signature(sig="%")]), "untrusted_task", "base64"),
         (Envelope(payloadType=TASK_PAYLOAD_TYPE, payload="", signatures=[Signature(sig="")]), "untrusted_task", "no sig"),
     ],
     ids=["unsigned", "another key", "changed", "another agent", "another id", "expired", "valid too long", "no instant",
-         "no zone", "unknown field", "no object", "another kind", "no base64", "bad signature", "empty signature"],
+         "no zone", "unknown field", "no object", "other bytes", "brackets", "deep",
+         "another kind", "no base64", "bad signature", "empty signature"],
 )  # fmt: skip
 def test_what_is_not_believed(sealed: Envelope, code: str, message: str) -> None:
     with pytest.raises(LetsbeError) as raised:

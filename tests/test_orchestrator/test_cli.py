@@ -169,6 +169,16 @@ def test_submit_prints_the_task_id_and_show_tells_about_it(home: Orchestrator, t
     assert json.loads(home.run("tasks", "--state", "finished").stdout) == []
 
 
+@pytest.mark.parametrize(("levels", "said"), [(64, ""), (65, "nested deeper than 64 levels"), (5_000, "no JSON")])
+def test_a_payload_that_agents_would_refuse_is_not_submitted(home: Orchestrator, levels: int, said: str) -> None:
+    add_agent(home)
+    text = '{"a":' * levels + "1" + "}" * levels
+    done = home.run("submit", "echo", "-", "--agent", "web-1", stdin=text)
+    assert (done.returncode == 0) == (not said)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_type_that_the_agent_did_not_name_is_warned_of_and_submitted(home: Orchestrator) -> None:
     add_agent(home)
     done = home.run("submit", "APT_UPDATE", "{}", "--agent", "web-1")
