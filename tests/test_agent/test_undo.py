@@ -3,10 +3,12 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import closing
 
 import pytest
 
 from letsbe.agent import undo
+from letsbe.host.files import Files
 from tests.agents import Agent
 
 
@@ -36,6 +38,16 @@ def test_mode_alone_comes_back(agent: Agent) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     assert agent.json("undo", run)["data"]["restored"] == [str(path)]
     assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_run_that_changed_the_mode_alone_has_changed_something(agent: Agent) -> None:
+    (agent.root / "x").write_text("same")
+    run = write(agent, "x", "same", perms="0600")
+    with closing(agent.journal()) as journal:
+        changes = undo.Undo(str(agent.state_dir), journal, Files([str(agent.root)]))
+        assert changes.has_changed(run)
+        agent.json("undo", run)
+        assert not changes.has_changed(run)
 
 
 def test_new_file_goes_again_and_undo_can_be_undone(agent: Agent) -> None:
