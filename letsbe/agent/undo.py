@@ -165,9 +165,12 @@ class Undo:
             return f"{last.path} holds the old content", False
         if current == last.after_sha256:
             return f"{last.path} holds the new content", True
-        if last.temporary is None and last.before_sha256 is not None and not last.done:
+        if current in written:
+            return f"{last.path} holds new content, but not the last that was to be written", True
+        if last.temporary is None and last.before_sha256 not in (None, current) and not last.done:
             self._restore(last)  # written in place: the only write that a crash can leave half done
-            return f"{last.path} was half written; the old content was put back", False
+            finding, changed = self._diagnose(changes)
+            return f"{finding}; it was half written, and was put back", changed
         return f"{last.path} was changed by somebody else since", False
 
     def has_changed(self, run_id: str) -> bool:

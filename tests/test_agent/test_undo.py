@@ -8,7 +8,11 @@ from contextlib import closing
 import pytest
 
 from letsbe.agent import undo
+from letsbe.agent.journal import Journal
+from letsbe.agent.journal_rows import Run
+from letsbe.host import replacing
 from letsbe.host.files import Files
+from letsbe.protocol import new_id
 from tests.agents import Agent
 
 
@@ -48,6 +52,54 @@ def test_a_run_that_changed_the_mode_alone_has_changed_something(agent: Agent) -
         assert changes.has_changed(run)
         agent.json("undo", run)
         assert not changes.has_changed(run)
+
+
+def cut_off(descriptor: int, _before: bytes, content: bytes) -> None:
+    """What a kill leaves of a write in place."""
+    os.pwrite(descriptor, content[: len(content) // 2], 0)
+    raise Cut
+
+
+class Cut(BaseException):
+    """The end of a process."""
+
+
+def started(journal: Journal) -> str:
+    run = Run(id=new_id(), origin="local", caller="{}", type="COMPOSITE", payload="{}", state="started")
+    journal.start(run)
+    return run.id
+
+
+@pytest.mark.parametrize(
+    ("first", "told", "changed"),
+    [
+        pytest.param(b"old content", "the old content", False, id="the first change"),
+        pytest.param(b"one", "new content, but not the last that was to be written", True, id="after another"),
+    ],
+)
+def test_half_written_is_put_back_to_what_was_before(
+    first: bytes, told: str, changed: bool, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = agent.root / "x"
+    path.write_bytes(b"old content")
+    with closing(agent.journal()) as journal:
+        run = started(journal)
+        files = Files([str(agent.root)], undo.Snapshots(str(agent.state_dir), journal, run))
+        files.write(str(path), first)
+        with monkeypatch.context() as patched:
+            patched.setattr(replacing, "write_in_place", cut_off)
+            with pytest.raises(Cut):
+                files.write(str(path), b"much newer content", in_place=True)
+        assert path.read_bytes() not in (b"old content", first)
+        back = undo.Undo(str(agent.state_dir), journal, files.without_recorder())
+        found = back.diagnose(journal.changes(run))
+        assert path.read_bytes() == first
+        assert (found.findings, found.changed) == (
+            [f"{path} holds {told}; it was half written, and was put back"],
+            changed,
+        )
+        assert back.put_back(run).problems == []
+    assert path.read_bytes() == b"old content"
 
 
 def test_new_file_goes_again_and_undo_can_be_undone(agent: Agent) -> None:
