@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from letsbe.agent.durable import sync_directory
 from letsbe.errors import LetsbeError
+from letsbe.host.directories import make_directory
 
 Owner = tuple[int, int]
 ActionName = Literal["create", "update", "remove", "run", "keep"]
@@ -202,7 +203,7 @@ def _differences(found: os.stat_result, mode: int, owner: Owner | None) -> list[
 def _make_directory(full: str, mode: int, owner: Owner | None) -> None:
     _make_parents(full)
     try:
-        os.mkdir(full, 0o700)
+        make_directory(full, mode)
         _apply_at(full, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, mode, owner)
     except OSError as error:
         raise unusable(full, error) from error

@@ -14,6 +14,7 @@ import yaml
 
 from letsbe.agent.config import Config, parse
 from letsbe.agent.config_template import render
+from letsbe.agent.convergence import Convergence
 from letsbe.agent.locks import Locks, holder_now
 from letsbe.agent.schedule import cron_file
 from tests.agents import program, tree
@@ -142,6 +143,23 @@ def test_configuration_keeps_its_mode_where_that_is_safe(user: str, mode: int, b
     image.install("--user", user)
     assert (image / CONFIG).stat().st_mode & 0o777 == becomes
     assert (image / CONFIG).stat().st_ino == inode
+
+
+def test_a_root_is_as_it_shall_be_as_soon_as_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a kill the next install would leave it alone."""
+    mkdir, modes = os.mkdir, []
+
+    def watched(path: str, mode: int, *, dir_fd: int | None = None) -> None:
+        mkdir(path, mode, dir_fd=dir_fd)
+        modes.append(os.stat(path).st_mode & 0o7777)
+
+    monkeypatch.setattr(os, "mkdir", watched)
+    before = os.umask(0o077)
+    try:
+        Convergence(str(tmp_path)).directory("/srv/stacks", 0o755, None, enforce=False)
+    finally:
+        os.umask(before)
+    assert modes == [0o755, 0o755]
 
 
 def test_directories_are_those_of_the_configuration(image: Image) -> None:
