@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from typing import Annotated, Literal
 
@@ -139,6 +140,16 @@ class Convergence:
         full = self.path(path)
         if os.path.lexists(full) and self.note(path, "remove", why):
             self._unlink(full)
+
+    def unfinished(self, path: str) -> list[str]:
+        """What a kill has left of earlier writes of a file, by this program: ``PATH.PID.new`` and ``PATH.PID.tmp``."""
+        directory, name = os.path.split(path)
+        ours = re.compile(re.escape(name) + r"\.[0-9]+\.(new|tmp)")
+        try:
+            names = os.listdir(self.path(directory))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(f"{directory}/{found}" for found in names if ours.fullmatch(found))
 
     def absent_tree(self, path: str, why: str) -> None:
         """No such directory, nor anything in it."""
