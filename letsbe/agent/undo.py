@@ -56,8 +56,8 @@ class Snapshots:
         )
         return self._journal.add_change(row)
 
-    def changed(self, ticket: int) -> None:
-        """The change is on disk; a journal that can not tell so makes it no failure."""
+    def settled(self, ticket: int) -> None:
+        """The change is on disk, or not even begun; a journal that can not tell so makes it no failure."""
         with suppress(LetsbeError):
             self._journal.mark_change(self._run_id, ticket)
 
@@ -119,7 +119,7 @@ class Undo:
             try:
                 if resumed:
                     self._sweep(change.path)
-                restored = self._put_back(change, force or (resumed and change.temporary is None))
+                restored = self._put_back(change, force or (resumed and change.is_in_place))
             except (LetsbeError, OSError) as error:
                 undone.problems.append(str(error))
                 continue
@@ -167,8 +167,8 @@ class Undo:
             return f"{last.path} holds the new content", True
         if current in written:
             return f"{last.path} holds new content, but not the last that was to be written", True
-        if last.temporary is None and last.before_sha256 not in (None, current) and not last.done:
-            self._restore(last)  # written in place: the only write that a crash can leave half done
+        if last.is_in_place and not last.done and current not in (None, last.before_sha256):
+            self._restore(last)
             finding, changed = self._diagnose(changes)
             return f"{finding}; it was half written, and was put back", changed
         return f"{last.path} was changed by somebody else since", False

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
 from contextlib import closing
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from letsbe.agent import undo
 from letsbe.agent.journal import Journal
 from letsbe.agent.journal_rows import Run
+from letsbe.errors import LetsbeError
 from letsbe.host import replacing
-from letsbe.host.files import Files
+from letsbe.host.files import Files, PendingChange
 from letsbe.protocol import new_id
 from tests.agents import Agent
 
@@ -100,6 +102,53 @@ def test_half_written_is_put_back_to_what_was_before(
         )
         assert back.put_back(run).problems == []
     assert path.read_bytes() == b"old content"
+
+
+@pytest.mark.parametrize("left", [b"somebody else's", None], ids=["written", "removed"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda files, path: files.write(path, b"old", perms=0o600), id="mode alone"),
+        pytest.param(lambda files, path: files.write(path, b"new", in_place=True), id="in place"),
+        pytest.param(lambda files, path: files.remove(path), id="removal"),
+    ],
+)
+def test_what_others_did_right_before_a_change_is_not_taken_for_half_of_it(
+    change: Callable[[Files, str], object], left: bytes | None, agent: Agent
+) -> None:
+    path = agent.root / "x"
+    path.write_bytes(b"old")
+    path.chmod(0o644)
+
+    class Meddled(undo.Snapshots):
+        def about_to_change(self, pending: PendingChange) -> int:
+            ticket = super().about_to_change(pending)
+            path.unlink() if left is None else path.write_bytes(left)
+            return ticket
+
+    with closing(agent.journal()) as journal:
+        run = started(journal)
+        files = Files([str(agent.root)], Meddled(str(agent.state_dir), journal, run))
+        with pytest.raises(LetsbeError):
+            change(files, str(path))
+        undo.Undo(str(agent.state_dir), journal, files.without_recorder()).diagnose(journal.changes(run))
+    assert (path.read_bytes() if path.exists() else None) == left
+
+
+@pytest.mark.parametrize("left", [b"somebody else's", None], ids=["written", "removed"])
+def test_a_rollback_that_goes_on_leaves_what_others_wrote(left: bytes | None, agent: Agent) -> None:
+    """Only a file that was written in place may be half put back."""
+    path = agent.root / "x"
+    path.write_bytes(b"old")
+    path.chmod(0o644)
+    with closing(agent.journal()) as journal:
+        run = started(journal)
+        files = Files([str(agent.root)], undo.Snapshots(str(agent.state_dir), journal, run))
+        files.write(str(path), b"old", perms=0o600)
+        path.unlink() if left is None else path.write_bytes(left)
+        back = undo.Undo(str(agent.state_dir), journal, files.without_recorder()).put_back(run, resumed=True)
+    assert back.problems == [f"changed_meanwhile: {path} was changed since; not put back"]
+    assert (path.read_bytes() if path.exists() else None) == left
 
 
 def test_new_file_goes_again_and_undo_can_be_undone(agent: Agent) -> None:
