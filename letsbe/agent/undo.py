@@ -18,6 +18,7 @@ from letsbe.agent.journal import Journal
 from letsbe.agent.journal_rows import ChangeRow
 from letsbe.errors import LetsbeError
 from letsbe.host.files import FileContent, Files, PendingChange
+from letsbe.host.replacing import is_temporary_name
 
 KEPT_BYTES = 512 * 1024 * 1024
 KEPT_S = 30 * 86_400
@@ -183,8 +184,8 @@ class Undo:
         if not self._files.exists(directory):
             return
         for entry in self._files.list(directory, 1, _MOST_ENTRIES):
-            if entry.path.startswith(f".{name}."):
-                with suppress(LetsbeError):  # no temporary file of ours
+            if is_temporary_name(entry.path, of=name):
+                with suppress(LetsbeError):  # the file is to come back all the same
                     self._files.remove_temporary(os.path.join(directory, entry.path))
 
     def _put_back(self, change: ChangeRow, force: bool) -> bool:

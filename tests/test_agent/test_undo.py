@@ -151,6 +151,25 @@ def test_a_rollback_that_goes_on_leaves_what_others_wrote(left: bytes | None, ag
     assert (path.read_bytes() if path.exists() else None) == left
 
 
+@pytest.mark.parametrize("name", ["x", "n" * 255], ids=["short name", "longest name"])
+def test_a_rollback_that_goes_on_removes_the_temporary_files_of_its_own_file_alone(name: str, agent: Agent) -> None:
+    """Those of ``x.env`` may be of a run that is just writing it."""
+    path = agent.root / name
+    path.write_bytes(b"old")
+    (agent.root / replacing.temporary_name(name)).write_bytes(b"left by a crash")
+    others = agent.root / replacing.temporary_name("x.env")
+    others.write_bytes(b"somebody else's")
+    with closing(agent.journal()) as journal:
+        run = started(journal)
+        files = Files([str(agent.root)], undo.Snapshots(str(agent.state_dir), journal, run))
+        files.write(str(path), b"new")
+        undo.Undo(str(agent.state_dir), journal, files.without_recorder()).put_back(run, resumed=True)
+    assert {found.name: found.read_bytes() for found in agent.root.iterdir()} == {
+        name: b"old",
+        others.name: b"somebody else's",
+    }
+
+
 def test_new_file_goes_again_and_undo_can_be_undone(agent: Agent) -> None:
     path = agent.root / "x"
     run = write(agent, "x", "new")
