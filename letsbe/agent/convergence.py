@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from typing import Annotated, Literal
 
@@ -10,6 +11,7 @@ from msgspec import Meta, Struct
 
 from letsbe.agent.durable import sync_directory
 from letsbe.errors import LetsbeError
+from letsbe.host.directories import make_directory
 
 Owner = tuple[int, int]
 ActionName = Literal["create", "update", "remove", "run", "keep"]
@@ -139,6 +141,16 @@ class Convergence:
         if os.path.lexists(full) and self.note(path, "remove", why):
             self._unlink(full)
 
+    def unfinished(self, path: str) -> list[str]:
+        """What a kill has left of earlier writes of a file, by this program: ``PATH.PID.new`` and ``PATH.PID.tmp``."""
+        directory, name = os.path.split(path)
+        ours = re.compile(re.escape(name) + r"\.[0-9]+\.(new|tmp)")
+        try:
+            names = os.listdir(self.path(directory))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(f"{directory}/{found}" for found in names if ours.fullmatch(found))
+
     def absent_tree(self, path: str, why: str) -> None:
         """No such directory, nor anything in it."""
         import shutil
@@ -202,7 +214,7 @@ def _differences(found: os.stat_result, mode: int, owner: Owner | None) -> list[
 def _make_directory(full: str, mode: int, owner: Owner | None) -> None:
     _make_parents(full)
     try:
-        os.mkdir(full, 0o700)
+        make_directory(full, mode)
         _apply_at(full, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, mode, owner)
     except OSError as error:
         raise unusable(full, error) from error

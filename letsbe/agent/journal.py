@@ -206,7 +206,7 @@ class Journal(JournalFile):
         return seq
 
     def mark_change(self, run_id: str, seq: int, *, undone: bool = False) -> None:
-        """The change is on disk (or, ``undone``, put back)."""
+        """Nothing of the change is half done (or, ``undone``, it is put back)."""
         if undone:
             sql = "UPDATE change SET undone = 1 WHERE run_id = ? AND seq = ? AND undone = 0"
             self._tell(run_id, "undone", sql, (run_id, seq), number=seq)

@@ -62,3 +62,12 @@ class ChangeRow(Struct, kw_only=True):
     temporary: str | None
     done: int
     undone: int
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the file itself was to be overwritten: the only change that a crash can leave half done.
+
+        One that was to be removed, or to get another mode or owner alone, holds what it held or what others wrote.
+        """
+        before, after = self.before_sha256, self.after_sha256
+        return self.temporary is None and before is not None and after is not None and before != after

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 from letsbe.agent import accounts, layout, scheduling
 from letsbe.agent.config import Config, parse
 from letsbe.agent.convergence import Convergence, unusable
 from letsbe.agent.installation import Installed, refuse_while_working, refuse_without_root
 
-#: What the agent keeps in its state directory.
-STATE_FILES = ("state.db", "state.db-wal", "state.db-shm", "identity.json", "config-cache.json", "last-poll")
-STATE_DIRECTORIES = ("inbox", "locks", "tmp", "undo")
+#: What the agent keeps in its state directory; ``state.db-journal`` is left by a kill while the journal is made.
+STATE_FILES = (
+    "state.db",
+    "state.db-wal",
+    "state.db-shm",
+    "state.db-journal",
+    "identity.json",
+    "config-cache.json",
+    "last-poll",
+)
+STATE_DIRECTORIES = ("inbox", "locks", "rollback", "tmp", "undo")
 
 
 def uninstall(machine: Convergence, *, purge: bool) -> Installed:
@@ -51,20 +60,25 @@ def _is_built_file(machine: Convergence) -> bool:
 
 
 def _purge(machine: Convergence, config: Config) -> None:
-    configuration = (layout.CONFIG_FILE, layout.CA_FILE, config.orchestrator.enrolment_token_file)
-    for path in configuration:
-        machine.absent(path, "purged")
-    machine.absent_if_empty(layout.CONFIG_DIR, {os.path.basename(path) for path in configuration})
+    files = (layout.CONFIG_FILE, layout.CA_FILE, config.orchestrator.enrolment_token_file)
+    machine.absent_if_empty(layout.CONFIG_DIR, _purge_files(machine, files))
     state = config.state_dir.rstrip("/")
-    for name in STATE_FILES:
-        machine.absent(f"{state}/{name}", "purged")
+    names = _purge_files(machine, [f"{state}/{name}" for name in STATE_FILES])
     for name in STATE_DIRECTORIES:
         machine.absent_tree(f"{state}/{name}", "purged")
-    machine.absent_if_empty(state, {*STATE_FILES, *STATE_DIRECTORIES})
+    machine.absent_if_empty(state, {*names, *STATE_DIRECTORIES})
     if config.log.file is not None:
         _purge_log(machine, config.log.file)
     if accounts.find(machine, layout.USER) is not None:
         machine.note(layout.USER, "keep", "the user: files below the roots may belong to it")
+
+
+def _purge_files(machine: Convergence, paths: Iterable[str]) -> set[str]:
+    """Remove files and what a kill has left of their writing; returns the names."""
+    found = [each for path in paths for each in (path, *machine.unfinished(path))]
+    for path in found:
+        machine.absent(path, "purged")
+    return {os.path.basename(path) for path in found}
 
 
 def _purge_log(machine: Convergence, file: str) -> None:

@@ -18,6 +18,7 @@ from letsbe.agent.journal import Journal
 from letsbe.agent.journal_rows import ChangeRow
 from letsbe.errors import LetsbeError
 from letsbe.host.files import FileContent, Files, PendingChange
+from letsbe.host.replacing import is_temporary_name
 
 KEPT_BYTES = 512 * 1024 * 1024
 KEPT_S = 30 * 86_400
@@ -56,8 +57,8 @@ class Snapshots:
         )
         return self._journal.add_change(row)
 
-    def changed(self, ticket: int) -> None:
-        """The change is on disk; a journal that can not tell so makes it no failure."""
+    def settled(self, ticket: int) -> None:
+        """The change is on disk, or not even begun; a journal that can not tell so makes it no failure."""
         with suppress(LetsbeError):
             self._journal.mark_change(self._run_id, ticket)
 
@@ -119,7 +120,7 @@ class Undo:
             try:
                 if resumed:
                     self._sweep(change.path)
-                restored = self._put_back(change, force or (resumed and change.temporary is None))
+                restored = self._put_back(change, force or (resumed and change.is_in_place))
             except (LetsbeError, OSError) as error:
                 undone.problems.append(str(error))
                 continue
@@ -134,51 +135,62 @@ class Undo:
 
         A file that the run changed more than once is told of once: old is what it held before the first change.
         """
-        first = {change.path: change.before_sha256 for change in reversed(changes)}
-        last = {change.path: change for change in changes}
+        by_path: dict[str, list[ChangeRow]] = {}
+        for change in changes:
+            by_path.setdefault(change.path, []).append(change)
         found = Diagnosis()
-        for path, change in last.items():
+        for path, of_file in by_path.items():
             try:
-                for each in changes:
-                    if each.path == path and each.temporary is not None:
-                        self._files.remove_temporary(each.temporary)
-                finding = self._diagnose(change, first[path])
+                for change in of_file:
+                    if change.temporary is not None:
+                        self._files.remove_temporary(change.temporary)
+                finding, changed = self._diagnose(of_file)
             except (LetsbeError, OSError) as error:
-                finding = f"{path} could not be read: {error}"
+                finding, changed = f"{path} could not be read: {error}", False
                 found.new.append(finding)
-            if finding.endswith("new content"):
+            if changed:
                 found.changed = True
                 found.new.append(finding)
             found.findings.append(finding)
         return found
 
-    def _diagnose(self, change: ChangeRow, old_sha256: str | None) -> str:
-        current = self._current(change.path)
-        if current == old_sha256:
-            return f"{change.path} holds the old content"
-        if current == change.after_sha256:
-            return f"{change.path} holds the new content"
-        if change.temporary is None and change.before_sha256 is not None and not change.done:
-            self._restore(change)  # written in place: the only write that a crash can leave half done
-            return f"{change.path} was half written; the old content was put back"
-        return f"{change.path} was changed by somebody else since"
+    def _diagnose(self, changes: Sequence[ChangeRow]) -> tuple[str, bool]:
+        """What a file holds after a run's changes to it, and whether that is other than before, by the run."""
+        first, last = changes[0], changes[-1]
+        found = self._found(last.path)
+        current = None if found is None else found.sha256
+        written = [change.after_sha256 for change in changes]
+        if current == first.before_sha256:
+            if current in written and _is_changed(found, first):  # else nothing was written, and it is not the run's
+                return f"{last.path} holds the old content with another mode or owner", True
+            return f"{last.path} holds the old content", False
+        if current == last.after_sha256:
+            return f"{last.path} holds the new content", True
+        if current in written:
+            return f"{last.path} holds new content, but not the last that was to be written", True
+        if last.is_in_place and not last.done and current not in (None, last.before_sha256):
+            self._restore(last)
+            finding, changed = self._diagnose(changes)
+            return f"{finding}; it was half written, and was put back", changed
+        return f"{last.path} was changed by somebody else since", False
 
     def has_changed(self, run_id: str) -> bool:
-        """Whether a file holds something else than before the run first changed it; looks only."""
+        """Whether a file, its mode or owner is other than before the run first changed it; looks only."""
         first = {change.path: change for change in reversed(self._journal.changes(run_id)) if not change.undone}
-        return any(self._current(path) != change.before_sha256 for path, change in first.items())
+        return any(_is_changed(self._found(path), change) for path, change in first.items())
 
     def _sweep(self, path: str) -> None:
         directory, name = os.path.split(path)
         if not self._files.exists(directory):
             return
         for entry in self._files.list(directory, 1, _MOST_ENTRIES):
-            if entry.path.startswith(f".{name}."):
-                with suppress(LetsbeError):  # no temporary file of ours
+            if is_temporary_name(entry.path, of=name):
+                with suppress(LetsbeError):  # the file is to come back all the same
                     self._files.remove_temporary(os.path.join(directory, entry.path))
 
     def _put_back(self, change: ChangeRow, force: bool) -> bool:
-        current = self._current(change.path)
+        found = self._found(change.path)
+        current = None if found is None else found.sha256
         if current is None and change.before_sha256 is None:
             return False
         if current not in (change.before_sha256, change.after_sha256) and not force:
@@ -206,9 +218,16 @@ class Undo:
         in_place = change.temporary is None  # what was written in place is held by its inode
         return self._files.write(change.path, content, perms=change.mode, owner=owner, in_place=in_place).changed
 
-    def _current(self, path: str) -> str | None:
-        found = self._files.read_or_none(path, max_bytes=1 << 30)
-        return None if found is None else found.sha256
+    def _found(self, path: str) -> FileContent | None:
+        return self._files.read_or_none(path, max_bytes=1 << 30)
+
+
+def _is_changed(found: FileContent | None, change: ChangeRow) -> bool:
+    """Whether a file is other than before a change, in content, mode or owner."""
+    if found is None:
+        return change.before_sha256 is not None
+    before = (change.before_sha256, change.mode, change.uid, change.gid)
+    return (found.sha256, found.stat.mode, found.stat.uid, found.stat.gid) != before
 
 
 def prune(state_dir: str) -> None:

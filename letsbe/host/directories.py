@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections.abc import Sequence
+from contextlib import suppress
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def make_directory(name: str, mode: int, parent: int | None = None) -> None:
+    """Make one directory with its mode from its first moment on, whatever the umask is; FileExistsError.
+
+    After a crash nobody could tell that it was to have another one. As with mkdir(1) a default ACL of the directory
+    above has the last word.
+    """
+    before = os.umask(0o777 & ~mode)  # the whole process's: what other threads make names its own mode
+    try:
+        os.mkdir(name, mode, dir_fd=parent)
+    finally:
+        os.umask(before)
 
 
 def make_directories(parent: int, names: Sequence[str], mode: int) -> None:
@@ -15,16 +28,10 @@ def make_directories(parent: int, names: Sequence[str], mode: int) -> None:
     current = os.open(".", _FLAGS, dir_fd=parent)
     try:
         for name in names:
-            made = True
-            try:
-                os.mkdir(name, 0o700, dir_fd=current)
-            except FileExistsError:
-                made = False
-            inner = os.open(name, _FLAGS, dir_fd=current)
-            if made:
-                inherited = os.fstat(inner).st_mode & stat.S_ISGID
-                os.fchmod(inner, mode | inherited)  # whatever the umask is
+            with suppress(FileExistsError):
+                make_directory(name, mode, current)
                 os.fsync(current)
+            inner = os.open(name, _FLAGS, dir_fd=current)
             os.close(current)
             current = inner
     finally:

@@ -67,8 +67,8 @@ class ChangeRecorder(Protocol):
     def about_to_change(self, change: PendingChange) -> int:
         """Keep what is there and note the intent, durably; returns a ticket."""
 
-    def changed(self, ticket: int) -> None:
-        """The change is on disk."""
+    def settled(self, ticket: int) -> None:
+        """The change is on disk, or not even begun: nothing of it is half done."""
 
 
 class Anything(Enum):

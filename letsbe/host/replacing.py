@@ -15,7 +15,9 @@ from letsbe.host.beneath import MAX_NAME_BYTES, Place, refused
 from letsbe.host.os_errors import shown
 
 _TEMPORARY = re.compile(r"\..*\.letsbe-[0-9a-f]{16}", re.S)
-_SUFFIX_BYTES = len(".letsbe-") + 16
+#: Hexadecimal digits at the end.
+_RANDOM = 16
+_SUFFIX_BYTES = len(".letsbe-") + _RANDOM
 #: They describe the old bytes.
 _NOT_KEPT = frozenset({"security.ima", "security.evm"})
 _ACL = "system.posix_acl_access"
@@ -31,14 +33,18 @@ class Attributes(Struct, frozen=True, kw_only=True):
 
 def temporary_name(name: str) -> str:
     """A fresh ``.{name}.letsbe-{random}``, at most 255 bytes long: what a crash leaves can be told by its name."""
+    return f"{_beginning(name)}{os.urandom(_RANDOM // 2).hex()}"
+
+
+def is_temporary_name(name: str, of: str | None = None) -> bool:
+    """Whether a name is one of ours; with ``of``, for a file of that name."""
+    return _TEMPORARY.fullmatch(name) is not None and (of is None or name[:-_RANDOM] == _beginning(of))
+
+
+def _beginning(name: str) -> str:
     room = MAX_NAME_BYTES - _SUFFIX_BYTES - 1
     kept = os.fsencode(name)[:room].decode("utf-8", "ignore")
-    return f".{kept}.letsbe-{os.urandom(8).hex()}"
-
-
-def is_temporary_name(name: str) -> bool:
-    """Whether a name is one of ours."""
-    return _TEMPORARY.fullmatch(name) is not None
+    return f".{kept}.letsbe-"
 
 
 def require_ownable(path: str, wanted: Attributes, hint: str) -> None:

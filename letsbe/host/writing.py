@@ -79,10 +79,10 @@ class Announcer:
         change = PendingChange(path=place.canonical, before=before, after_sha256=after_sha256, temp_path=temp_path)
         return self._recorder.about_to_change(change)
 
-    def changed(self, ticket: int) -> None:
-        """It is on disk."""
+    def settled(self, ticket: int) -> None:
+        """It is on disk, or not even begun."""
         if self._recorder is not None:
-            self._recorder.changed(ticket)
+            self._recorder.settled(ticket)
 
 
 def carry_out(write: PlannedWrite, announcer: Announcer) -> None:
@@ -100,7 +100,7 @@ def remove(place: Place, before: FileContent, announcer: Announcer) -> None:
     _require_same(place, before)
     os.unlink(place.name, dir_fd=place.directory)
     sync_directory(place.directory)
-    announcer.changed(ticket)
+    announcer.settled(ticket)
 
 
 def require_possible(write: PlannedWrite) -> None:
@@ -131,7 +131,7 @@ def _replace(write: PlannedWrite, announcer: Announcer) -> None:
         replacing.remove_quietly(place.directory, temporary)
         raise
     sync_directory(place.directory)
-    announcer.changed(ticket)
+    announcer.settled(ticket)
 
 
 def _overwrite(write: PlannedWrite, announcer: Announcer) -> None:
@@ -140,14 +140,18 @@ def _overwrite(write: PlannedWrite, announcer: Announcer) -> None:
     ticket = announcer.about_to_change(place, before, write.after_sha256, None)
     same = before.content == write.content
     with opening.regular_file(place, os.O_RDONLY if same else os.O_RDWR) as (descriptor, _):
-        _require_same(place, before)
+        try:
+            _require_same(place, before)
+        except LetsbeError:
+            announcer.settled(ticket)  # what is there is another's: nobody shall take it for half of this write
+            raise
         if not same:
             replacing.write_in_place(descriptor, before.content, write.content)
         replacing.apply_owner(descriptor, write.wanted)
         if replacing.attributes_of(os.fstat(descriptor)) != write.wanted:
             os.fchmod(descriptor, write.wanted.mode)
         os.fsync(descriptor)
-    announcer.changed(ticket)
+    announcer.settled(ticket)
 
 
 def wanted_attributes(

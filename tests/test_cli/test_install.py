@@ -14,10 +14,16 @@ import yaml
 
 from letsbe.agent.config import Config, parse
 from letsbe.agent.config_template import render
+from letsbe.agent.convergence import Convergence
+from letsbe.agent.durable import write_private
 from letsbe.agent.locks import Locks, holder_now
+from letsbe.agent.removal import STATE_DIRECTORIES, STATE_FILES
 from letsbe.agent.schedule import cron_file
-from tests.agents import program, tree
+from tests.agents import Agent, program, tree
+from tests.faults.rollbacks import killed
 from tests.machine import Machine, machine
+from tests.orchestrator_fixture import Orchestrator
+from tests.test_agent.conftest import agent_id, connect
 
 CONFIG = "etc/letsbe/letsbe.yml"
 CRON = "etc/cron.d/letsbe"
@@ -142,6 +148,23 @@ def test_configuration_keeps_its_mode_where_that_is_safe(user: str, mode: int, b
     image.install("--user", user)
     assert (image / CONFIG).stat().st_mode & 0o777 == becomes
     assert (image / CONFIG).stat().st_ino == inode
+
+
+def test_a_root_is_as_it_shall_be_as_soon_as_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a kill the next install would leave it alone."""
+    mkdir, modes = os.mkdir, []
+
+    def watched(path: str, mode: int, *, dir_fd: int | None = None) -> None:
+        mkdir(path, mode, dir_fd=dir_fd)
+        modes.append(os.stat(path).st_mode & 0o7777)
+
+    monkeypatch.setattr(os, "mkdir", watched)
+    before = os.umask(0o077)
+    try:
+        Convergence(str(tmp_path)).directory("/srv/stacks", 0o755, None, enforce=False)
+    finally:
+        os.umask(before)
+    assert modes == [0o755, 0o755]
 
 
 def test_directories_are_those_of_the_configuration(image: Image) -> None:
@@ -319,12 +342,60 @@ def test_purge_removes_all_but_the_roots(image: Image) -> None:
     assert left == [str(image / "opt/letsbe"), str(image / "opt/letsbe/app.env")]
 
 
+class Cut(BaseException):
+    """The end of a process."""
+
+
+def kill(*_: object) -> None:
+    raise Cut
+
+
+def test_purge_takes_what_an_agent_that_did_everything_leaves(
+    image: Image, shared_orchestrator: Orchestrator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image.install()
+    agent = Agent(tmp_path)
+    state = agent.state_dir = image / "var/lib/letsbe"
+    connect(agent, shared_orchestrator)
+    assert agent.cli("poll").returncode == 0
+    (agent.root / "app.env").write_text("A=1\n")
+    write = {"path": f"{agent.root}/app.env", "content": "PASSWORD=Cl3ar-T3xt"}
+    steps = [
+        {"id": "write", "type": "FILE_WRITE", "payload": write},
+        {"id": "fails", "type": "FILE_INSPECT", "payload": {"path": f"{agent.root}/none", "mode": "head"}},
+    ]
+    shared_orchestrator.submit("COMPOSITE", {"steps": steps}, agent=agent_id(agent))
+    assert agent.cli("poll").returncode == 0
+    killed(agent, "open 1 a", "composite", "-", payload={"steps": steps})
+    assert "Cl3ar-T3xt" in "".join(path.read_text() for path in (state / "rollback").iterdir())
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "rename", kill)
+        with pytest.raises(Cut):
+            write_private(str(state / "identity.json"), b"a private key")
+        with pytest.raises(Cut):
+            Convergence(str(image.root)).replace(f"/{TOKEN}", b"a token", 0o600, None)
+    left = {path.name for path in state.iterdir()}
+    assert left > {"state.db", "identity.json", "config-cache.json", "last-poll", *STATE_DIRECTORIES}
+    assert paths(image.decoded("uninstall", "--purge"), "keep") == []
+    assert not state.exists()
+    assert not (image / "etc/letsbe").exists()
+
+
+def test_what_is_purged_is_what_is_documented() -> None:
+    guide = (Path(__file__).parents[2] / "docs/operations.md").read_text()
+    table = guide.partition("## The state directory")[2].partition("\n## ")[0]
+    documented = {name for row in re.findall(r"^\|(.*?)\|", table, re.M) for name in re.findall(r"`(.+?)`", row)}
+    assert documented == {*STATE_FILES, *(f"{name}/" for name in STATE_DIRECTORIES)}
+
+
 def test_purge_keeps_what_is_not_letsbes(image: Image) -> None:
     image.install()
-    (image / "var/lib/letsbe/notes.txt").write_text("mine")
+    for name in ("notes.txt", "notes.1.tmp", "state.db.tmp"):
+        (image / "var/lib/letsbe" / name).write_text("mine")
     taken = image.decoded("uninstall", "--purge")
     assert "/var/lib/letsbe" in paths(taken, "keep")
-    assert (image / "var/lib/letsbe/notes.txt").read_text() == "mine"
+    for name in ("notes.txt", "notes.1.tmp", "state.db.tmp"):
+        assert (image / "var/lib/letsbe" / name).read_text() == "mine"
 
 
 def test_uninstall_waits_for_no_task(image: Image) -> None:

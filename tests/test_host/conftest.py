@@ -51,7 +51,7 @@ class Recorder:
         self.seen.append(self._contents())
         return len(self.pending)
 
-    def changed(self, ticket: int) -> None:
+    def settled(self, ticket: int) -> None:
         self.done.append(ticket)
         self.seen.append(self._contents())
 

@@ -248,6 +248,25 @@ def test_missing_directory_is_told_and_can_be_made(files: Files, root: Path) -> 
     files.write(f"{root}/a/b/file", b"x")
 
 
+def test_a_directory_is_as_it_shall_be_as_soon_as_it_is_there(
+    files: Files, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever finds it after a kill takes it for what was wanted."""
+    mkdir, modes = os.mkdir, []
+
+    def watched(name: str, mode: int, *, dir_fd: int) -> None:
+        mkdir(name, mode, dir_fd=dir_fd)
+        modes.append(stat.S_IMODE(os.stat(name, dir_fd=dir_fd).st_mode))
+
+    monkeypatch.setattr(os, "mkdir", watched)
+    before = os.umask(0o077)
+    try:
+        files.make_parents(f"{root}/a/b/file", 0o755)
+        assert modes == [0o755, 0o755]
+    finally:
+        assert os.umask(before) == 0o077
+
+
 def test_file_beyond_the_limit_is_not_replaced(files: Files, root: Path) -> None:
     with (root / "file").open("wb") as file:
         file.truncate(64 * 1024 * 1024 + 1)
