@@ -23,7 +23,11 @@ _SECRET_NAME = re.compile(
     r"|COOKIE|SALT(?=$|_)",
     re.I,
 )
-_URL_PASSWORD = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://[^\s:/@]*):(?P<password>[^\s/@]+)@", re.I)
+#: From the `://` on, so that a long word before it is not looked at again from each of its letters. A password may hold
+#: an @ itself, but then hardly a quote: that belongs to what comes after the address.
+_URL_PASSWORD = re.compile(
+    r"""(?<=[a-z0-9+.-])(?P<user>://[^\s:/@]*+):(?P<password>[^\s/@]+(?:@[^\s/@"'<>,]+)*)@""", re.I
+)
 _PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S)
 
 
@@ -102,7 +106,7 @@ class Redactor:
         if "-----BEGIN" in text:
             text = _PEM.sub(REDACTED, text)
         text = self.met_values(text)
-        return _URL_PASSWORD.sub(rf"\g<scheme>:{REDACTED}@", text) if "://" in text else text
+        return _URL_PASSWORD.sub(rf"\g<user>:{REDACTED}@", text) if "://" in text else text
 
     def met_values(self, text: str) -> str:
         """The text with every met value replaced, and nothing else."""
@@ -125,7 +129,7 @@ class Redactor:
             text = _PEM.sub(lambda found: _covered(found.group()), text)
         text = self._met_values_replaced(text, _covered)
         if "://" in text:
-            text = _URL_PASSWORD.sub(lambda found: f"{found['scheme']}:{_covered(found['password'])}@", text)
+            text = _URL_PASSWORD.sub(lambda found: f"{found['user']}:{_covered(found['password'])}@", text)
         return _assigned_replaced(text, _covered)
 
     def _escaped_forms(self) -> set[str]:
