@@ -69,6 +69,16 @@ def test_what_a_program_printed_does_not_steer_the_terminal(agent: Agent) -> Non
     assert "before\\x1b]0;title\\x07\\x1b[2Jafter\\x9b1m" in text
 
 
+def test_names_do_not_steer_the_terminal_either() -> None:
+    text = drawn(outcome("ECHO", {"a\x1b[2Jb": {"c\x9bd": 1}, "rows": [{"e\x1bf": "x"}]}))
+    assert [words for words in ("a\\x1b[2Jb", "c\\x9bd", "e\\x1bf") if words not in text] == []
+
+
+def test_what_is_invisible_or_turns_the_direction_is_spelled_out() -> None:
+    text = drawn(outcome("ECHO", {"message": "a\u202eb\u2066c\u200bd\ufeffe\u2028f\xadg"}))
+    assert r"a\u202eb\u2066c\u200bd\ufeffe\u2028f\xadg" in text
+
+
 CONTAINER = {"service": "web:x:", "container": "web-1", "state": "running", "image": "reg.example:100:x:y", "ports": []}
 CHECK = {"status": "fail", "kind": "port", "target": "ip:100:5", "message": "root:x:0", "expected": "a:x:b"}
 HIT = {"count": 1, "service": "db:x:", "last": "2026-01-01T00:00:00Z", "template": "root:x:0:0 at ip:100:5"}
