@@ -17,6 +17,9 @@ from letsbe.protocol import Outcome
 _COLOURS = {"succeeded": "green", "refused": "yellow", "interrupted": "yellow", "cancelled": "yellow"}
 _MAX_CELL = 4000
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+#: What is invisible or turns the direction of what follows: text that has them reads as something else than it is.
+_UNSEEN = (0xAD, 0x61C, 0x180E, *range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2070), 0xFEFF)
+_CONTROLS |= {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _UNSEEN}
 
 
 def draw_outcome(console: Console, outcome: Outcome) -> None:
@@ -57,7 +60,10 @@ def _worth_saying(outcome: Outcome) -> dict[str, Any]:
 
 
 def printable(text: str) -> str:
-    """The text with control characters spelled out: what a file or a program holds must not steer the terminal."""
+    """The text with control characters spelled out: what a file or a program holds must not steer the terminal.
+
+    So are invisible ones, and those that turn the direction of what follows.
+    """
     return text.translate(_CONTROLS)
 
 
@@ -116,7 +122,7 @@ def _mapping(value: dict[str, Any]) -> Table:
     for key, item in value.items():
         if item in (None, "", [], {}):
             continue
-        table.add_row(f"  {key}", draw_value(item))
+        table.add_row(f"  {printable(key)}", draw_value(item))
     return table
 
 
@@ -132,7 +138,7 @@ def _list(values: list[Any]) -> RenderableType:
         if len(columns) <= 10 and all(_fits_a_cell(value.get(key)) for value in values for key in columns):
             table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
             for column in columns:
-                table.add_column(column, overflow="fold")
+                table.add_column(printable(column), overflow="fold")
             for value in values:
                 table.add_row(*(_cell(value.get(column)) for column in columns))
             return table

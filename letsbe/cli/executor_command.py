@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from letsbe.cli.forms import further_forms
-from letsbe.cli.options import config_option, output_option, verbose_option
+from letsbe.cli.options import Seconds, config_option, output_option, verbose_option
 from letsbe.errors import LetsbeError
 from letsbe.executors import executor_class
 from letsbe.executors.base import BaseExecutor
@@ -47,11 +47,11 @@ class ExecutorCommand(click.Command):
             click.Option(["--check"], is_flag=True, help="Show what would change; change nothing."),
             click.Option(["--diff"], is_flag=True, help="Add unified diffs of what changes."),
             click.Option(
-                ["--timeout"], type=click.FloatRange(0.1, 86_400), metavar="SECONDS", help="Deadline of the whole run."
+                ["--timeout"], type=Seconds(0.1, 86_400), metavar="SECONDS", help="Deadline of the whole run."
             ),
             click.Option(
                 ["--lock-wait"],
-                type=click.FloatRange(0, 86_400),
+                type=Seconds(0, 86_400),
                 default=0.0,
                 metavar="SECONDS",
                 help="Wait this long for a resource that another run holds.",

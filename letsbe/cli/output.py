@@ -52,8 +52,8 @@ def _write(data: bytes) -> None:
 
 
 def console() -> Console:
-    """A rich console on standard output; colours only on a terminal. Brackets in text are text: no markup."""
+    """A rich console on standard output; colours only on a terminal. Brackets and colons in text are text."""
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else 100
-    return Console(width=width, highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
+    return Console(width=width, highlight=False, markup=False, emoji=False, soft_wrap=not sys.stdout.isatty())

@@ -7,7 +7,9 @@ from typing import Literal
 from letsbe.errors import LetsbeError
 from letsbe.host import Host
 from letsbe.host.processes import Completed
-from letsbe.tools import content_syntax, nginx_candidate
+from letsbe.host.readable import Readable
+from letsbe.tools import compose, content_syntax, nginx_candidate
+from letsbe.tools.compose_load import FILE_NAMES, OVERRIDE_NAMES, files_with
 from letsbe.tools.redaction import Redactor
 
 Kind = Literal["json", "yaml", "compose", "nginx"]
@@ -27,7 +29,8 @@ class ContentChecks:
     def check(self, kind: Kind, path: str, content: bytes) -> str:
         """Raise ``validation_failed`` or ``validator_missing``; a warning when no verdict can be had yet, else "".
 
-        ``path`` is where the content will stand: what a compose file names is looked for beside it.
+        ``path`` is where the content will stand: what a compose file names is looked for beside it, and so are the
+        files that compose takes together with it.
         """
         self._redactor.meet_assigned(content.decode(errors="replace"))
         if kind == "json":
@@ -44,8 +47,18 @@ class ContentChecks:
         content_syntax.require_yaml(content, path)
         if not content.strip():
             raise content_syntax.validation_failed(path, "an empty file is no compose file")
-        directory = path.rpartition("/")[0] or "/"
-        argv = [self._program("docker"), "compose", "--project-directory", directory, "-f", "-", "config", "--quiet"]
+        readable = Readable(self._host.files)
+        together = files_with(path, content, readable)
+        if path not in together:
+            together = [path]
+        for other in set(together) - {path}:
+            self._redactor.meet_assigned((readable.read(other) or b"").decode(errors="replace"))
+        argv = compose.stack_argv(
+            self._program("docker"),
+            directory=path.rpartition("/")[0] or "/",
+            files=["-" if file == path else file for file in together],
+        )
+        argv += ["config", "--quiet"]
         done = self._host.run(argv, changes=False, cwd="/", stdin=content, timeout_s=VALIDATION_S)
         if done.rc == 0:
             return ""
@@ -54,7 +67,7 @@ class ContentChecks:
             raise _missing("docker compose", "Install the compose plugin, or write without `validate`.")
         if self._host.files.pending:
             return f"refused as the files are now, without what earlier steps would do: {said}"
-        raise content_syntax.validation_failed(path, said)
+        raise content_syntax.validation_failed(path, said, _compose_hint(path, together))
 
     def _nginx(self, path: str, content: bytes) -> str:
         nginx = self._program("nginx")
@@ -83,6 +96,17 @@ class ContentChecks:
         if found is None:
             raise _missing(name, f"Install {name}, or write without `validate`.")
         return found
+
+
+def _compose_hint(path: str, together: list[str]) -> str:
+    others = ", ".join(file for file in together if file != path)
+    if others:
+        what = f"compose takes it together with {others}: correct the content, or write without `validate`"
+    elif path.rpartition("/")[2] in OVERRIDE_NAMES:
+        what = f"compose lays it over a base file, and there is none beside it: write {FILE_NAMES[0]} first"
+    else:
+        what = "correct the content"
+    return f"{what[0].upper()}{what[1:]}; the file was left as it was."
 
 
 def _missing(name: str, hint: str) -> LetsbeError:

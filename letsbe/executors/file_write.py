@@ -69,7 +69,8 @@ class Payload(base.Payload, frozen=True):
         Literal["json", "yaml", "compose", "nginx"] | None,
         Meta(
             description="Check the content before it counts: json and yaml by themselves, compose by"
-            " `docker compose config`, nginx by `nginx -t` (of a main configuration, or of what belongs into http)."
+            " `docker compose config` (with the base or override beside it, as `up` takes them), nginx by `nginx -t`"
+            " (of a main configuration, or of what belongs into http)."
         ),
     ] = None
     in_place: Annotated[

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache, cached_property
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -124,8 +126,19 @@ class ServiceDiscover(BaseExecutor[Payload, Data]):
 
     def _containers(self, payload: Payload) -> list[dict[str, Any]]:
         engine = self.host.engine
-        ids = [one["Id"] for one in engine.containers() if _wanted(membership(one.get("Labels")), payload)]
+        ids = [one["Id"] for one in engine.containers() if self._wanted(membership(one.get("Labels")), payload)]
         return engine.inspect(ids)
+
+    def _wanted(self, member: Membership | None, payload: Payload) -> bool:
+        return not payload.stacks or (member is not None and self._asked_for(member.project, member.directory, payload))
+
+    def _asked_for(self, project: str, directory: str, payload: Payload) -> bool:
+        return any(is_named(project, directory, name, self._canonical) for name in payload.stacks)
+
+    @cached_property
+    def _canonical(self) -> Callable[[str], str]:
+        """Takes the symlinks out of a path; each is looked at once, for many containers have the same."""
+        return cache(Readable(self.host.files).canonical)
 
     def _stacks(self, found: list[dict[str, Any]], payload: Payload, data: Data) -> None:
         images = self.host.engine.images(one["Image"] for one in found)
@@ -147,30 +160,24 @@ class ServiceDiscover(BaseExecutor[Payload, Data]):
         data.truncated = data.truncated or len(unmanaged) > MAX_LISTED
         data.declared_not_running = self._declared(data.stacks, payload)
         for name in payload.stacks:
-            self._require_known(name, found, data)
+            self._require_known(name, data.stacks, data.declared_not_running)
 
     def _declared(self, stacks: list[DiscoveredStack], payload: Payload) -> list[DeclaredStack]:
-        readable = Readable(self.host.files)
-        canonical = readable.canonical
+        canonical = self._canonical
         running = {canonical(one.dir) for one in stacks if any(s.state == "running" for s in one.services)}
-        wanted = {canonical(name) for name in payload.stacks if name.startswith("/")}
         found: dict[str, DeclaredStack] = {}
         for root in map(canonical, self.host.files.roots):
-            for stack in stacks_below(root, readable):
+            for stack in stacks_below(root, Readable(self.host.files)):
                 where = canonical(stack.directory)
-                if where not in running and (not payload.stacks or where in wanted):
+                if where not in running and (not payload.stacks or self._asked_for("", where, payload)):
                     names = sorted(service.name for service in stack.services)
                     found[where] = DeclaredStack(dir=stack.directory, files=stack.files, services=names)
         return [found[where] for where in sorted(found)]
 
-    def _require_known(self, name: str, found: list[dict[str, Any]], data: Data) -> None:
-        members = (membership(one["Config"].get("Labels")) for one in found)
-        if any(member is not None and is_named(member, name) for member in members):
-            return
-        canonical = Readable(self.host.files).canonical
-        if name.startswith("/") and any(canonical(name) == one.dir for one in data.declared_not_running or []):
-            return
-        raise unknown_stack(name)
+    def _require_known(self, name: str, stacks: list[DiscoveredStack], declared: list[DeclaredStack]) -> None:
+        known = [*((one.name, one.dir) for one in stacks), *(("", one.dir) for one in declared)]
+        if not any(is_named(project, directory, name, self._canonical) for project, directory in known):
+            raise unknown_stack(name)
 
     def _listeners(self, found: list[dict[str, Any]], payload: Payload, data: Data) -> list[str]:
         names = {one["Id"]: container_name(one) for one in found}
@@ -201,12 +208,6 @@ class ServiceDiscover(BaseExecutor[Payload, Data]):
             for one in units[:MAX_LISTED]
         ]
         return []
-
-
-def _wanted(member: Membership | None, payload: Payload) -> bool:
-    if not payload.stacks:
-        return True
-    return member is not None and any(is_named(member, name) for name in payload.stacks)
 
 
 def _published(found: list[dict[str, Any]]) -> dict[tuple[str, int], str]:

@@ -21,7 +21,8 @@ def meet_in_containers(context: Context, inspected: Iterable[dict[str, Any]]) ->
         config = one["Config"]
         pairs = (pair.partition("=") for pair in config.get("Env") or [])
         meet_secrets(context.redactor, {key: value for key, _, value in pairs})
-        _meet_arguments(context, config.get("Cmd"), config.get("Entrypoint"))
+        test = (config.get("Healthcheck") or {}).get("Test")
+        _meet_arguments(context, config.get("Cmd"), config.get("Entrypoint"), test)
         member = membership(config.get("Labels"))
         if member is not None and member.directory:
             directories.add(member.directory)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from msgspec import Struct
@@ -60,15 +61,11 @@ class StackSource:
 
     def members(self, name: str) -> list[Member]:
         """The containers of the stack that ``name`` means, a project or a directory; empty when there are none."""
-        real = self._readable.canonical(name) if name.startswith("/") else ""
+        canonical = cache(self._readable.canonical)
         found: list[Member] = []
         for listed in self._host.engine.containers():
             stack = membership(listed.get("Labels"))
-            if stack is None:
-                continue
-            if is_named(stack, name) or (
-                real and stack.directory and real == self._readable.canonical(stack.directory)
-            ):
+            if stack is not None and is_named(stack.project, stack.directory, name, canonical):
                 found.append(Member(stack=stack, listed=listed))
         return found
 

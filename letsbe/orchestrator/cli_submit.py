@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from letsbe.errors import EXIT_FAILED, EXIT_OK, EXIT_TIMED_OUT, LetsbeError, fate
-from letsbe.orchestrator.cli_options import Label, home_option, output_option
+from letsbe.orchestrator.cli_options import Label, Seconds, home_option, output_option
 from letsbe.orchestrator.output import draw_outcome, draw_table, is_text, write_json
 from letsbe.protocol import Outcome
 
@@ -82,7 +82,7 @@ def sign(task_type: str, payload: str, agent_id: str, key_file: str, schema_vers
     metavar="BASE64",
     help="With --envelope: whose signature it must have. [default: a key in `keys list`]",
 )
-@click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait for the end and print it.")
+@click.option("--wait", type=Seconds(min=0), metavar="SECONDS", help="Wait for the end and print it.")
 @home_option
 @output_option
 def submit(

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 OUTPUT_MODES = ("auto", "text", "json")
 
 # What an agent sent is drawn on an administrator's terminal: an escape sequence in it must not be obeyed there.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Nor is anything in it to be invisible, or to turn the direction of what follows.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 
 _COLOURS = {
     "succeeded": "green",
@@ -69,7 +70,7 @@ def draw_fields(fields: dict[str, Any]) -> None:
     table.add_column(overflow="fold")
     for name, value in fields.items():
         if value not in (None, "", {}, []):
-            table.add_row(name, Text(plain(value), style=_COLOURS.get(str(value), "")))
+            table.add_row(Text(plain(name)), Text(plain(value), style=_COLOURS.get(str(value), "")))
     _print(table)
 
 
@@ -94,7 +95,11 @@ def draw_outcome(outcome: Outcome) -> None:
 def plain(value: object) -> str:
     """A value as text that is safe on a terminal; lists and objects as JSON."""
     text = value if isinstance(value, str) else "" if value is None else _as_json(value)
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+    return _CONTROL.sub(lambda match: _spelled(ord(match[0])), text)
+
+
+def _spelled(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def _as_json(value: object) -> str:

@@ -8,11 +8,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-#: From the beginning of a word only, and possessive: a long word is looked at once.
+#: From the beginning of a word only, and possessive: a long word is looked at once. After an option its value may also
+#: follow as the next word, the next element of a list, or the next item of a list in YAML. What begins a line with one
+#: dash is no option: it may be what a diff takes away.
 _NAME = re.compile(
-    r"""(?<![A-Za-z0-9_.\-])(?P<name>[A-Za-z0-9_.\-]++)(?P<quote>["']?)[ \t]*+(?P<sign>=>|:=|[=:])(?!=)[ \t]*+"""
+    r"""(?<![A-Za-z0-9_.\-])(?P<name>(?P<option>(?:--|(?<=[^\n])-)(?=[A-Za-z]))?[A-Za-z0-9_.\-]++)(?P<quote>["']?)"""
+    r"""(?:[ \t]*+(?P<sign>=>|:=|[=:])(?!=)[ \t]*+|(?(option)"""
+    r"""(?P<next>[ \t]*+,\s*+|[ \t]*+\\?\r?\n[ \t]*+-[ \t]++|[ \t]++(?:\\\r?\n[ \t]*+)?)(?!-)|(?!)))"""
 )
+#: ``--password-file`` names a place and ``--no-password`` nothing, not a secret.
+_PLACES = ("file", "path", "dir", "command", "cmd", "stdin")
 _QUOTED = re.compile(r'"(?P<double>(?:[^"\\\n]|\\.)*)"' + r"|'(?P<single>[^'\n]*)'")
+#: A word of a command line, which may stand in a string itself (``\"two words\"``), or be cut off within its quotes.
+_ARGUMENT = re.compile(r"""(?P<escaped>\\++["'])[^\n]*?(?P=escaped)|["']?(?:[^\s"'\\]|\\.)+""")
 _WORD = re.compile(r"(?:(?:Bearer|Basic|Digest|Token|ApiKey)[ \t]+)?[^\s,;]+", re.I)
 _REST_OF_LINE = re.compile(r"(?:(?![ \t]+#)[^\n\r])+")
 #: What may stand before a name that begins its line: indent, list dashes, `export`, a diff's sign.
@@ -28,11 +36,18 @@ def secret_values(text: str, is_secret_name: Callable[[str], bool]) -> Iterator[
     for found in _NAME.finditer(text):
         if found.start() < done or not is_secret_name(found["name"]):
             continue
+        if found["option"] and names_a_place(found["name"]):
+            continue
         start, end = _value(text, found)
         start += len(text[start:end]) - len(text[start:end].lstrip())
         if start < end:
             yield start, end
             done = end
+
+
+def names_a_place(option: str) -> bool:
+    """Whether an option with the name of a secret says where it is, or that there is none."""
+    return option.lower().endswith(_PLACES) or option.startswith("--no-")
 
 
 def _value(text: str, found: re.Match[str]) -> tuple[int, int]:
@@ -41,6 +56,9 @@ def _value(text: str, found: re.Match[str]) -> tuple[int, int]:
     if quoted is not None:
         group = "double" if quoted["double"] is not None else "single"
         return quoted.span(group)
+    if found["next"]:
+        argument = _ARGUMENT.match(text, position)
+        return argument.span() if argument is not None else (position, position)
     if text[position : position + 1] in _CLOSES:
         return position, _nested_end(text, position)
     line_start = text.rfind("\n", 0, found.start()) + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os.path
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from msgspec.structs import replace
@@ -15,7 +16,8 @@ from letsbe.tools.interpolation import Lookup, Variable
 
 #: In compose's order: the first that exists is the stack's file.
 FILE_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
-_OVERRIDE_NAMES = (
+#: Likewise: the first that exists is laid over the stack's file.
+OVERRIDE_NAMES = (
     "compose.override.yml",
     "compose.override.yaml",
     "docker-compose.override.yml",
@@ -54,6 +56,31 @@ def read_stack(directory: str, tree: Tree) -> Stack | None:
     )
 
 
+def files_with(path: str, content: bytes, tree: Tree) -> list[str]:
+    """The files that compose takes by itself in the directory of ``path`` when that holds ``content``; in its order."""
+
+    def read(name: str) -> bytes | None:
+        return content if name == path else tree.read(name)
+
+    directory = os.path.dirname(path)
+    return default_files(directory, read, parse(read(os.path.join(directory, ".env")) or b"").values.get)
+
+
+def default_files(directory: str, read: Callable[[str], bytes | None], lookup: Lookup) -> list[str]:
+    """The files that compose takes in a directory when none are given; in its order."""
+    named = lookup("COMPOSE_FILE")
+    if named:
+        separator = lookup("COMPOSE_PATH_SEPARATOR") or ":"
+        return [os.path.normpath(os.path.join(directory, name)) for name in named.split(separator) if name]
+    found: list[str] = []
+    for names in (FILE_NAMES, OVERRIDE_NAMES):
+        paths = (os.path.join(directory, name) for name in names)
+        found += [path for path in paths if read(path) is not None][:1]
+        if not found:
+            break
+    return found
+
+
 class _Loader:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
@@ -77,7 +104,7 @@ class _Loader:
             found = outer(name)
             return values.get(name) if found is None else found
 
-        for path in self._default_files(directory, lookup) if files is None else files:
+        for path in default_files(directory, self._tree.read, lookup) if files is None else files:
             self._file(path, directory, scopes, lookup)
             if files is None:
                 self._named(path, lookup)
@@ -104,19 +131,6 @@ class _Loader:
             self.name = given
         elif isinstance(name, str):
             self.name = expanded(name, lookup)
-
-    def _default_files(self, directory: str, lookup: Lookup) -> list[str]:
-        named = lookup("COMPOSE_FILE")
-        if named:
-            separator = lookup("COMPOSE_PATH_SEPARATOR") or ":"
-            return [os.path.normpath(os.path.join(directory, name)) for name in named.split(separator) if name]
-        found: list[str] = []
-        for names in (FILE_NAMES, _OVERRIDE_NAMES):
-            paths = (os.path.join(directory, name) for name in names)
-            found += [path for path in paths if self._tree.read(path) is not None][:1]
-            if not found:
-                break
-        return found
 
     def _file(self, path: str, directory: str, scopes: list[str], lookup: Lookup) -> None:
         if path in self.files or len(self.files) >= _MAX_FILES:

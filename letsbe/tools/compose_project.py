@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os.path
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -56,11 +56,14 @@ def _paths(label: str | None, directory: str) -> tuple[str, ...]:
     return tuple(os.path.normpath(os.path.join(directory or "/", name)) for name in names)
 
 
-def is_named(stack: Membership, name: str) -> bool:
-    """Whether ``name`` means this stack: its project name, or the absolute path of its directory."""
+def is_named(project: str, directory: str, name: str, canonical: Callable[[str], str]) -> bool:
+    """Whether ``name`` means this stack: its project name, or an absolute path that leads to its directory.
+
+    ``canonical`` takes the symlinks out of a path: compose writes down the directory as it was told it.
+    """
     if name.startswith("/"):
-        return bool(stack.directory) and os.path.normpath(stack.directory) == os.path.normpath(name)
-    return stack.project == name
+        return bool(directory) and canonical(os.path.normpath(directory)) == canonical(os.path.normpath(name))
+    return project == name
 
 
 def container_name(container: Mapping[str, Any]) -> str:

@@ -23,8 +23,14 @@ _SECRET_NAME = re.compile(
     r"|COOKIE|SALT(?=$|_)",
     re.I,
 )
-_URL_PASSWORD = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://[^\s:/@]*):(?P<password>[^\s/@]+)@", re.I)
-_PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S)
+#: From the `://` on, so that a long word before it is not looked at again from each of its letters. A password may hold
+#: an @ itself, but then hardly a quote: that belongs to what comes after the address.
+_URL_PASSWORD = re.compile(
+    r"""(?<=[a-z0-9+.-])(?P<user>://[^\s:/@]*+):(?P<password>[^\s/@]+(?:@[^\s/@"'<>,]+)*)@""", re.I
+)
+_PEM = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\Z)", re.S
+)
 
 
 def is_secret_name(name: str) -> bool:
@@ -93,16 +99,16 @@ class Redactor:
         self._allowed.add(value)
 
     def text(self, text: str) -> str:
-        """The text with every met value, ``SECRET_NAME=value``, URL password and private key replaced."""
+        """The text with its secrets replaced: met, ``SECRET_NAME=value``, in URLs, keys, tokens, password hashes."""
         text = self.prose(text)
-        return _assigned_replaced(text, lambda value: value if value.startswith(REDACTED) else REDACTED)
+        return _found_replaced(text, lambda value: value if value.startswith(REDACTED) else REDACTED)
 
     def prose(self, text: str) -> str:
         """Our own words with met values, URL passwords and private keys replaced; ``key: value`` is no secret there."""
         if "-----BEGIN" in text:
             text = _PEM.sub(REDACTED, text)
         text = self.met_values(text)
-        return _URL_PASSWORD.sub(rf"\g<scheme>:{REDACTED}@", text) if "://" in text else text
+        return _URL_PASSWORD.sub(rf"\g<user>:{REDACTED}@", text) if "://" in text else text
 
     def met_values(self, text: str) -> str:
         """The text with every met value replaced, and nothing else."""
@@ -125,8 +131,8 @@ class Redactor:
             text = _PEM.sub(lambda found: _covered(found.group()), text)
         text = self._met_values_replaced(text, _covered)
         if "://" in text:
-            text = _URL_PASSWORD.sub(lambda found: f"{found['scheme']}:{_covered(found['password'])}@", text)
-        return _assigned_replaced(text, _covered)
+            text = _URL_PASSWORD.sub(lambda found: f"{found['user']}:{_covered(found['password'])}@", text)
+        return _found_replaced(text, _covered)
 
     def _escaped_forms(self) -> set[str]:
         """As the values look inside JSON strings, double quotes of env files, and compose output (``$$``)."""
@@ -192,12 +198,19 @@ class _Forms:
         return "".join(pieces) + text[done:]
 
 
-def _assigned_replaced(text: str, replacement: Callable[[str], str]) -> str:
-    from letsbe.tools.assignments import secret_values  # `letsbe echo` needs none of its patterns
+def _found_replaced(text: str, replacement: Callable[[str], str]) -> str:
+    """What stands under the name of a secret, then what has the shape of one."""
+    from letsbe.tools.assignments import secret_values  # `letsbe echo` needs none of these patterns
+    from letsbe.tools.secret_shapes import shaped_secrets
 
+    text = _spans_replaced(text, secret_values(text, is_secret_name), replacement)
+    return _spans_replaced(text, shaped_secrets(text), replacement)
+
+
+def _spans_replaced(text: str, spans: Iterable[tuple[int, int]], replacement: Callable[[str], str]) -> str:
     pieces: list[str] = []
     done = 0
-    for start, end in secret_values(text, is_secret_name):
+    for start, end in spans:
         pieces += (text[done:start], replacement(text[start:end]))
         done = end
     return "".join(pieces) + text[done:] if pieces else text

@@ -8,16 +8,12 @@ from itertools import pairwise
 from typing import Literal
 
 from letsbe.tools.redaction import Redactor, is_secret_name
+from letsbe.tools.secret_shapes import ISSUED
 
 Weakness = Literal["default", "placeholder", "short", "repetitive", "like_its_key", "like_the_user"]
 
 #: A name that ends so holds a place or a number, not the secret itself (``DB_PASSWORD_FILE``, ``TOKEN_TTL``).
 _NOT_THE_SECRET = re.compile(r"_(?:FILE|PATH|DIR|ID|NAME|USER|TTL|LENGTH|EXPIRY|EXPIRES|ENABLED|TYPE|HOST|PORT)$", re.I)
-_ISSUED = re.compile(
-    r"(?<![A-Za-z0-9_.\-])(?:"
-    r"(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-|sk_live_|sk_test_|sk-|rk_live_|AKIA|ASIA|AIza|SG\.|dckr_pat_|npm_)"
-    r"[A-Za-z0-9_.\-]{12,}|eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]*)"
-)
 _ONE_WORD = re.compile(r"[A-Za-z0-9+_=!#%&*-]{24,}")
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _URL_PASSWORD = re.compile(r"://[^\s:/@]*:[^\s/@]+@")
@@ -46,7 +42,7 @@ def is_secret(key: str, value: str) -> bool:
     """Whether a value is to be kept secret: by its key's name, or because it looks issued or made by a machine."""
     if is_secret_name(key):
         return True
-    return bool(_ISSUED.search(value) or _PRIVATE_KEY.search(value) or _URL_PASSWORD.search(value)) or _is_random(value)
+    return bool(ISSUED.search(value) or _PRIVATE_KEY.search(value) or _URL_PASSWORD.search(value)) or _is_random(value)
 
 
 def meet_secrets(redactor: Redactor, values: Mapping[str, str], but: Iterable[str] = ()) -> None:

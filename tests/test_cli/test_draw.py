@@ -7,8 +7,16 @@ from rich.console import Console
 from rich.table import Table
 
 from letsbe.cli.draw import draw_outcome
+from letsbe.cli.output import emit_outcome
 from letsbe.protocol import Outcome
 from tests.agents import Agent
+
+
+def outcome(task_type: str, data: dict[str, Any]) -> Outcome:
+    return Outcome(
+        type=task_type, status="succeeded", success=True, data=data, started_at="2026-01-01T00:00:00Z",
+        duration_ms=1, agent_version="1",
+    )  # fmt: skip
 
 
 def drawn(outcome: Outcome) -> str:
@@ -59,6 +67,40 @@ def test_markup_in_data_is_shown_as_it_is(agent: Agent) -> None:
 def test_what_a_program_printed_does_not_steer_the_terminal(agent: Agent) -> None:
     text = drawn(agent.run("ECHO", {"message": "before\x1b]0;title\x07\x1b[2Jafter\x9b1m"}))
     assert "before\\x1b]0;title\\x07\\x1b[2Jafter\\x9b1m" in text
+
+
+def test_names_do_not_steer_the_terminal_either() -> None:
+    text = drawn(outcome("ECHO", {"a\x1b[2Jb": {"c\x9bd": 1}, "rows": [{"e\x1bf": "x"}]}))
+    assert [words for words in ("a\\x1b[2Jb", "c\\x9bd", "e\\x1bf") if words not in text] == []
+
+
+def test_what_is_invisible_or_turns_the_direction_is_spelled_out() -> None:
+    text = drawn(outcome("ECHO", {"message": "a\u202eb\u2066c\u200bd\ufeffe\u2028f\xadg"}))
+    assert r"a\u202eb\u2066c\u200bd\ufeffe\u2028f\xadg" in text
+
+
+CONTAINER = {"service": "web:x:", "container": "web-1", "state": "running", "image": "reg.example:100:x:y", "ports": []}
+CHECK = {"status": "fail", "kind": "port", "target": "ip:100:5", "message": "root:x:0", "expected": "a:x:b"}
+HIT = {"count": 1, "service": "db:x:", "last": "2026-01-01T00:00:00Z", "template": "root:x:0:0 at ip:100:5"}
+
+
+@pytest.mark.parametrize(
+    ("task_type", "data", "shown"),
+    [
+        ("SERVICE_DISCOVER", {"stacks": [{"name": "s", "dir": "/s", "services": [CONTAINER]}]},
+         ["web:x:", "reg.example:100:x:y"]),
+        ("HEALTHCHECK", {"status": "fail", "checks": [CHECK], "log_hits": [HIT]},
+         ["ip:100:5", "root:x:0", "a:x:b", "db:x:", "root:x:0:0 at ip:100:5"]),
+        ("ECHO", {"a:x:b": {"c:100:d": 1}, "rows": [{"e:x:f": "g:x:h"}]}, ["a:x:b", "c:100:d", "e:x:f", "g:x:h"]),
+    ],
+    ids=["container", "check and log hit", "keys and columns"],
+)  # fmt: skip
+def test_colons_around_a_word_make_no_picture(
+    task_type: str, data: dict[str, Any], shown: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    emit_outcome(outcome(task_type, data), "text")
+    text = capsys.readouterr().out
+    assert [words for words in shown if words not in text] == []
 
 
 def test_brackets_in_what_others_wrote_are_shown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -201,6 +201,23 @@ def test_secrets_of_the_env_file_beside_it_are_known(agent: Agent, file: Path) -
     assert seen(agent, {"mode": "head"})["content"] == "connected with [redacted] as visible-word\n"
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "redis-server --requirepass hunter2222 --port 6379",
+        '["sh", "-c", "exec redis-server --requirepass hunter2222 --port 6379"]',
+        "\n  - --requirepass\n  - hunter2222\n  - --port=6379",
+    ],
+    ids=["string", "sh -c", "list"],
+)
+def test_what_follows_an_option_of_a_secret_is_covered(agent: Agent, file: Path, command: str) -> None:
+    file.write_text(f"services:\n command: {command}\n healthcheck: x --password-file /run/x\n")
+    data = seen(agent, {"mode": "head"})
+    assert data["redacted"]
+    assert data["content"] == file.read_text().replace("hunter2222", "[redacted]")
+    assert seen(agent, {"mode": "grep", "pattern": "hunter"})["matches"] == []
+
+
 def test_search_cannot_be_asked_for_a_secret_letter_by_letter(agent: Agent, file: Path) -> None:
     file.write_text("DB_PASSWORD=hunter-22-x\nplain=text\n")
     assert seen(agent, {"mode": "grep", "pattern": "hunter"})["matches"] == []

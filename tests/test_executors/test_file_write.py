@@ -17,6 +17,7 @@ from pytest_mock import MockerFixture
 from letsbe.agent.locks import Holder, Locks
 from letsbe.protocol import Outcome
 from tests.agents import Agent, tree
+from tests.stack_trees import plant
 
 
 def write(agent: Agent, payload: dict[str, Any], **request: Any) -> Outcome:
@@ -277,6 +278,15 @@ def test_validation_names_no_secret(agent: Agent) -> None:
         assert secret not in repr(outcome)
 
 
+def test_validation_names_no_secret_of_the_file_beside(agent: Agent) -> None:
+    secret = "conformance-S3cret-value"
+    base = f"services:\n  web:\n    image: x\n    environment: {{DB_PASSWORD: '${{{secret}'}}\n"
+    (agent.root / "compose.yaml").write_text(base)
+    outcome = write(agent, {"path": f"{agent.root}/compose.override.yml", "content": OVERRIDE, "validate": "compose"})
+    assert "DB_PASSWORD" in failed(outcome, "validation_failed")
+    assert secret not in repr(outcome)
+
+
 def test_compose_file_is_judged_where_it_will_stand(agent: Agent) -> None:
     (agent.root / "app.env").write_text("A=1\n")
     (agent.root / ".env").write_text("IMAGE=nginx\n")
@@ -284,6 +294,44 @@ def test_compose_file_is_judged_where_it_will_stand(agent: Agent) -> None:
     assert write(agent, {"content": content, "validate": "compose"}).error is None
     (agent.root / "app.env").unlink()
     failed(write(agent, {"content": content + "# more\n", "validate": "compose"}), "validation_failed")
+
+
+BASE = "services: {web: {image: x}}\n"
+OVERRIDE = "services: {web: {ports: ['127.0.0.1:8080:80']}}\n"
+UNDONE = "services: {db: {ports: ['127.0.0.1:8080:80']}}\n"
+
+
+@pytest.mark.parametrize(
+    ("there", "name", "content", "with_it"),
+    [
+        ({"compose.yaml": BASE}, "compose.override.yml", OVERRIDE, None),
+        ({"docker-compose.yml": BASE}, "docker-compose.override.yaml", OVERRIDE, None),
+        ({"compose.yaml": BASE}, "compose.override.yml", UNDONE, "compose.yaml"),
+        ({"compose.override.yml": BASE}, "compose.yaml", OVERRIDE, None),
+        ({"compose.override.yml": UNDONE}, "compose.yaml", BASE, "compose.override.yml"),
+        ({"compose.yaml": BASE, "compose.override.yml": UNDONE}, "docker-compose.yml", BASE, None),
+        ({".env": "COMPOSE_FILE=one.yml:two.yml\n", "one.yml": BASE}, "two.yml", OVERRIDE, None),
+        ({".env": "COMPOSE_FILE=one.yml:two.yml\n", "one.yml": BASE}, "two.yml", UNDONE, "one.yml"),
+        ({}, "compose.override.yml", BASE, None),
+        ({}, "compose.override.yml", OVERRIDE, "write compose.yaml first"),
+        ({}, "compose.yaml", OVERRIDE, "Correct the content"),
+    ],
+)
+def test_compose_files_are_judged_as_compose_takes_them(
+    there: dict[str, str], name: str, content: str, with_it: str | None, agent: Agent
+) -> None:
+    plant(agent.root, there)
+    before = tree(agent.root)
+    outcome = agent.run("FILE_WRITE", {"path": f"{agent.root}/{name}", "content": content, "validate": "compose"})
+    if with_it is None:
+        assert outcome.error is None, outcome.error
+        assert outcome.data["validated"] == "compose"
+        assert (agent.root / name).read_text() == content
+    else:
+        failed(outcome, "validation_failed")
+        assert outcome.error is not None
+        assert with_it in outcome.error.hint
+        assert tree(agent.root) == before
 
 
 def test_nginx_is_not_asked_in_check_mode_and_that_is_told(agent: Agent) -> None:

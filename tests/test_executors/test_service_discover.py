@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from rich.console import Console
 from letsbe.cli.draw import draw_outcome
 from letsbe.host.net_tables import NetSocket, listening
 from letsbe.protocol import Outcome
+from letsbe.tools.compose_project import DIRECTORY_LABEL, PROJECT_LABEL, SERVICE_LABEL
 from letsbe.tools.systemd import parse_services
 from tests.agents import Agent
 from tests.engine import IMAGE, Stack, docker, running
@@ -108,13 +110,33 @@ def test_what_is_declared_and_does_not_run(machine: tuple[Agent, Stack], outcome
     ]
 
 
-@pytest.mark.parametrize("by", ["name", "directory"])
+@pytest.mark.parametrize("by", ["name", "directory", "symlink"])
 def test_one_stack_can_be_asked_for(machine: tuple[Agent, Stack], by: str) -> None:
     agent, stack = machine
-    outcome = agent.run("SERVICE_DISCOVER", {"stacks": [str(getattr(stack, by))]})
+    link = stack.directory.parent / "link"
+    if not link.is_symlink():
+        link.symlink_to(stack.directory)
+    name = {"name": stack.name, "directory": str(stack.directory), "symlink": f"{link}/"}[by]
+    outcome = agent.run("SERVICE_DISCOVER", {"stacks": [name]})
+    assert outcome.data["declared_not_running"] == []
     assert [one["name"] for one in outcome.data["stacks"]] == [stack.name]
     assert outcome.data["unmanaged"] == []
     assert {one["container"] for one in outcome.data["listeners"]} == {stack.container("web")}
+
+
+@pytest.mark.parametrize("asked", ["opt", "link"])
+def test_a_stack_that_was_brought_up_through_a_symlink_runs(engine: str, agent: Agent, asked: str) -> None:
+    plant(agent.root, {"opt/compose.yaml": f"services: {{web: {{image: '{IMAGE}'}}}}\n", "link": "-> opt"})
+    name = f"lt{uuid.uuid4().hex[:10]}"
+    labels = {PROJECT_LABEL: name, SERVICE_LABEL: "web", DIRECTORY_LABEL: f"{agent.root}/link"}
+    words = [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
+    docker("run", "-d", "--name", name, "--network", "none", *words, IMAGE, "sleep", "1000")
+    try:
+        outcome = agent.run("SERVICE_DISCOVER", {"stacks": [f"{agent.root}/{asked}"], "include": ["containers"]})
+    finally:
+        docker("rm", "-f", name)
+    assert [one["name"] for one in outcome.data["stacks"]] == [name]
+    assert outcome.data["declared_not_running"] == []
 
 
 def test_a_stack_that_is_not_there_is_an_error(machine: tuple[Agent, Stack]) -> None:

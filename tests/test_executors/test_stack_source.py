@@ -10,6 +10,7 @@ import pytest
 from letsbe.errors import LetsbeError
 from letsbe.executors.base import Context
 from letsbe.executors.stack_config import declared
+from letsbe.executors.stack_secrets import meet_in_containers
 from letsbe.executors.stack_source import StackSource
 from letsbe.host import Host
 from letsbe.host.clock import Deadline
@@ -178,3 +179,14 @@ def test_a_compose_that_can_t_be_used_is_told(
     with pytest.raises(LetsbeError) as raised:
         declared(run, found)
     assert raised.value.code == code
+
+
+def test_secrets_within_the_arguments_of_a_container_are_met(tmp_path: Path) -> None:
+    config = {
+        "Entrypoint": ["sh", "-c", "exec redis-server --requirepass hunter2222 --port 6379"],
+        "Cmd": ["--token=hunter3333"],
+        "Healthcheck": {"Test": ["CMD-SHELL", "redis-cli --pass 'hunter 4444' ping"]},
+    }
+    run = context(tmp_path)
+    meet_in_containers(run, [{"Config": config}])
+    assert run.redactor.met == {"hunter2222", "hunter3333", "hunter 4444"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from pathlib import Path
@@ -299,11 +300,12 @@ def test_an_outcome_can_not_command_the_terminal(shared_orchestrator: Orchestrat
     agent = registered(shared_orchestrator)
     shared_orchestrator.submit("ECHO", agent=agent.agent_id)
     task_id, attempt_id = agent.take()
-    hostile = {"message": "\x1b]0;owned\x07 \x9b31m [bold]x[/bold]"}
+    hostile = {"message": "\x1b]0;owned\x07 \x9b31m [bold]x[/bold]", "\x1b[2J:x:": "\u202ey"}
     agent.result(task_id, attempt_id, outcome(task_id, data=hostile, type="E\x1b[2J"))
     drawn = shared_orchestrator.run("show", task_id, "--output", "text").stdout
     assert not any(control in drawn for control in "\x1b\x07\x9b")
     assert r"\x1b]0;owned\x07 \x9b31m [bold]x[/bold]" in drawn
+    assert re.search(r"\\x1b\[2J:x: +\\u202ey", drawn)
 
 
 def test_every_command_has_its_help() -> None:

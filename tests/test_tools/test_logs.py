@@ -104,6 +104,25 @@ def test_levels(line: str, level: str | None) -> None:
     assert is_at_least(line, "warning") == (level in ("warning", "error"))
 
 
+@pytest.mark.parametrize(
+    ("name", "means"),
+    [
+        ("shop", True), ("/srv/shop/", True), ("/srv//shop", True), ("/link", True), ("/link/", True),
+        ("/srv", False), ("shops", False), ("link", False),
+    ],
+)  # fmt: skip
+def test_a_stack_is_meant_by_its_project_and_by_each_path_that_leads_to_it(name: str, means: bool) -> None:
+    def canonical(path: str) -> str:
+        return path.replace("/link", "/srv/shop")
+
+    assert is_named("shop", "/srv/shop", name, canonical) == means
+    assert is_named("shop", "/link", name, canonical) == means
+
+
+def test_a_stack_without_a_directory_is_no_path() -> None:
+    assert not is_named("shop", "", "/", str)
+
+
 def test_labels_name_the_stack() -> None:
     prefix = "com.docker.compose."
     labels = {prefix + "project": "shop", prefix + "service": "web", prefix + "project.working_dir": "/srv/shop"}
@@ -112,9 +131,7 @@ def test_labels_name_the_stack() -> None:
     assert found is not None
     assert found.files == ("/srv/shop/compose.yaml", "/srv/more.yaml")
     assert found.one_off
-    assert is_named(found, "shop")
-    assert is_named(found, "/srv/shop/")
-    assert not is_named(found, "/srv")
+    assert (found.project, found.directory) == ("shop", "/srv/shop")
     assert membership({"a": "b"}) is None
     assert membership(None) is None
     assert container_name({"Names": ["/other/alias", "/web"]}) == "web"

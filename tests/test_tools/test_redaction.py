@@ -41,6 +41,10 @@ def test_secret_does_not_print_itself() -> None:
         ("DB_PASSWORD=", "DB_PASSWORD="),
         ("DB_HOST=db", "DB_HOST=db"),
         ("postgres://app:hunter22@db/app", f"postgres://app:{REDACTED}@db/app"),
+        ("+amqp://app:hunter@22@mq:1/x", f"+amqp://app:{REDACTED}@mq:1/x"),
+        ("redis://:p@ss@w@db:6379", f"redis://:{REDACTED}@db:6379"),
+        ('{"a":"redis://:hunter22@db:1","b":"me@x"}', f'{{"a":"redis://:{REDACTED}@db:1","b":"me@x"}}'),
+        ("https://git@example.org http://db:80/a@b", "https://git@example.org http://db:80/a@b"),
         ("a\n-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\nb", f"a\n{REDACTED}\nb"),
         ("-----BEGIN RSA PRIVATE KEY-----\nMIIE cut", REDACTED),
     ],
@@ -125,3 +129,20 @@ def test_assigned_secrets_are_met() -> None:
     redactor = Redactor()
     redactor.meet_assigned('{"api_token": "hunter-22-x"}\nname: visible-word\nDB_PASSWORD=hunter-33-x\n')
     assert redactor.prose("hunter-22-x hunter-33-x visible-word") == f"{REDACTED} {REDACTED} visible-word"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" * 300_000 + " ://",
+        "a.1-" * 80_000 + "://x",
+        "a://:" + "x" * 300_000,
+        "a://:x@" * 50_000,
+        "a://:" + "@x" * 150_000,
+    ],
+    ids=lambda text: text[:10],
+)
+def test_looking_for_passwords_in_addresses_takes_linear_time(text: str) -> None:
+    began = time.process_time()
+    Redactor().prose(text)
+    assert time.process_time() - began < 3
