@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from letsbe.errors import LetsbeError
-from letsbe.orchestrator import certificates, files, retention
+from letsbe.orchestrator import certificates, connections, files, retention
 from letsbe.orchestrator.app import create_app
 from letsbe.orchestrator.home import Home
 from letsbe.orchestrator.problems import log
@@ -45,7 +45,7 @@ def serve(home: Home, *, host: str, port: int, plain_http: bool, ready: Callable
     app = create_app(Service(home.settings, store, home.public_key()), home)
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=connections.ClientConnection,
         ws="none",
         log_config=None,
         access_log=False,
@@ -60,20 +60,41 @@ def serve(home: Home, *, host: str, port: int, plain_http: bool, ready: Callable
     # Uvicorn raises the signal that ended it once more; being told to stop is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
+    most = connections.raise_limit()
     with _pruning(store, home.settings.retention_days):
-        _Server(config, lambda: ready(_url(scheme, listener))).run(sockets=[listener])
+        _Server(config, lambda: ready(_url(scheme, listener)), most).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn's server, which tells when it takes connections."""
+    """Uvicorn's server, which tells when it takes connections, and lets no client keep it waiting."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None], most_connections: int) -> None:
         super().__init__(config)
         self._on_ready = on_ready
+        self._most_connections = most_connections
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
+        await super().startup(sockets=[])  # it would let a handshake take a minute
+        for listener in sockets or []:
+            self.servers.append(
+                await asyncio.get_running_loop().create_server(
+                    self._connection,
+                    sock=listener,
+                    backlog=self.config.backlog,
+                    ssl=self.config.ssl,
+                    ssl_handshake_timeout=connections.HANDSHAKE_S if self.config.ssl else None,
+                )
+            )
         self._on_ready()
+
+    def _connection(self) -> connections.ClientConnection:
+        return connections.ClientConnection(self.config, self.server_state, self.lifespan.state)
+
+    async def on_tick(self, counter: int) -> bool:
+        # Ten times a second: often enough that no burst of connections takes the last descriptor in between.
+        found = [each for each in self.server_state.connections if isinstance(each, connections.ClientConnection)]
+        connections.drop_overdue(found, asyncio.get_running_loop().time(), self._most_connections)
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         asyncio.get_running_loop().call_later(CLOSE_S, self._abort_idle)
