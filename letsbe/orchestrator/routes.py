@@ -5,6 +5,7 @@ Each is one transaction, but that a poll notes its heartbeat first, on its own: 
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Annotated, Any, TypeVar
 
@@ -51,9 +52,14 @@ class AgentAuthentication(AbstractAuthenticationMiddleware):
     """Finds out which agent asks, before the body is read."""
 
     async def authenticate_request(self, connection: ASGIConnection[Any, Any, Any, Any]) -> AuthenticationResult:
-        """The agent of the bearer token. Raises what :func:`letsbe.orchestrator.auth.authenticate` raises."""
+        """The agent of the bearer token.
+
+        Raises ``invalid_request``, and what :func:`letsbe.orchestrator.auth.authenticate` raises.
+        """
         authorization = connection.headers.get("authorization", "")
         path_agent = connection.path_params.get("agent_id")
+        if path_agent is not None and not re.fullmatch(ID_PATTERN, path_agent):  # the route looks later
+            raise LetsbeError("invalid_request", "what stands for an agent's id in the path is none")
         service: Service = connection.app.state.service
         agent = await run_sync(authenticate, service.store, authorization, path_agent, time.time())
         return AuthenticationResult(user=agent, auth=None)

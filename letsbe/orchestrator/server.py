@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import logging
 import signal
 import socket
 import threading
@@ -14,7 +13,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from letsbe.errors import LetsbeError
-from letsbe.orchestrator import certificates, connections, files, retention
+from letsbe.orchestrator import certificates, connections, files, log_lines, retention
 from letsbe.orchestrator.app import create_app
 from letsbe.orchestrator.home import Home
 from letsbe.orchestrator.problems import log
@@ -50,13 +49,14 @@ def serve(home: Home, *, host: str, port: int, plain_http: bool, ready: Callable
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # the client is who connects: what else it says it is counts for nothing
         timeout_graceful_shutdown=GRACE_S,
         ssl_certfile=None if plain_http else home.server_certificate,
         ssl_keyfile=None if plain_http else home.server_key,
     )
     listener = _listen(host, port)
     scheme = "http" if plain_http else "https"
-    _log_to_stderr()
+    log_lines.to_stderr()
     # Uvicorn raises the signal that ended it once more; being told to stop is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
@@ -162,8 +162,3 @@ def _check_certificate(home: Home) -> None:
         )
     if left < certificates.RENEW_DAYS:
         log.warning("%s expires in %d days; `letsbe-orchestrator init` renews it", home.server_certificate, left)
-
-
-def _log_to_stderr() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
