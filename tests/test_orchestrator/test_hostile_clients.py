@@ -13,7 +13,7 @@ from letsbe.orchestrator import log_lines
 from letsbe.orchestrator.tables import agents
 from tests.orchestrator_fixture import Orchestrator
 from tests.test_orchestrator.fake_agent import FakeAgent, add_agent, problem
-from tests.test_orchestrator.visitor import logged_in
+from tests.test_orchestrator.visitor import Visitor, logged_in
 
 #: What would be a line of the log.
 FORGED = "2026-11-26 00:00:00,000 INFO login from 6.6.6.6"
@@ -52,3 +52,17 @@ def test_a_client_is_who_connects_whatever_it_says(orchestrator: Orchestrator) -
     visitor.session.headers["X-Forwarded-For"] = "6" * 100
     assert visitor.login("not the password").status_code == 403
     assert "login failed from 127.0.0.1\n" in orchestrator.log()
+
+
+def test_a_host_that_is_none_is_no_fault(paged: Orchestrator) -> None:
+    visitor = Visitor(paged)
+    visitor.session.headers["Host"] = "a:99999999"
+    assert visitor.get("/login").status_code == 200
+    assert visitor.get("/").headers["location"] == "/login?back=/"
+    assert "Traceback" not in paged.log()
+
+
+@pytest.mark.parametrize("origin", ["https://[", "https://a:x", "//", "null"])
+def test_an_origin_that_is_none_is_refused(paged: Orchestrator, origin: str) -> None:
+    assert Visitor(paged).post("/login", {}, origin=origin).status_code == 403
+    assert "Traceback" not in paged.log()

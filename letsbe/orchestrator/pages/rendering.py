@@ -26,7 +26,7 @@ def page(request: Request[Any, Any, Any], template: str, *, status_code: int = 2
     session = request.scope.get("user")
     known = session if isinstance(session, Session) else None
     text = _ENVIRONMENT.get_template(template).render(
-        session=known, path=request.url.path, version=__version__, now=time.time(), **context
+        session=known, path=request.scope["path"], version=__version__, now=time.time(), **context
     )
     return Response(text, status_code=status_code, media_type="text/html")
 
