@@ -26,10 +26,11 @@ PAUSE_S = 0.05
 EVERY_S = 3600
 ASK_S = 600
 
-#: Both databases know this statement (SQLite since 3.24).
+#: Both databases know this statement (SQLite since 3.24). Due later than a turn taken now would make it: the clock was
+#: ahead then.
 _TAKE_TURN = text(
     "INSERT INTO chores (name, due_at) VALUES (:name, :next) ON CONFLICT (name)"
-    " DO UPDATE SET due_at = excluded.due_at WHERE chores.due_at <= :now"
+    " DO UPDATE SET due_at = excluded.due_at WHERE chores.due_at <= :now OR chores.due_at > :next"
 )
 
 

@@ -40,6 +40,9 @@ AnyRow = Row[*tuple[Any, ...]]
 #: Envelopes in one poll's answer come to no more than this many bytes, unless a single one is larger.
 OFFER_BYTES = 4 * 1024 * 1024
 
+#: No lease is longer than a day: one that ends later than this, in seconds, was given while the clock was ahead.
+_LEASES_END_S = 2 * 86_400
+
 
 class State(StrEnum):
     """Where a task is; see the module's text."""
@@ -191,7 +194,7 @@ def sweep(connection: Connection, now: float, agent_id: str | None = None) -> No
     """Mark what the clock has ended: unclaimed tasks past ``expires_at``, claimed ones past their lease."""
     mine = () if agent_id is None else (tasks.c.agent_id == agent_id,)
     expired = tasks.c.state.in_(UNCLAIMED), tasks.c.expires_at <= now
-    lapsed = tasks.c.state == State.CLAIMED, tasks.c.lease_until <= now
+    lapsed = tasks.c.state == State.CLAIMED, ~tasks.c.lease_until.between(now, now + _LEASES_END_S)
     for which, values in (
         (expired, {"state": State.EXPIRED, "finished_at": tasks.c.expires_at}),
         (lapsed, {"state": State.LAPSED}),

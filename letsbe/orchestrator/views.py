@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from letsbe.orchestrator.agents import has_labels
 from letsbe.orchestrator.signing import signed_task
 from letsbe.orchestrator.tables import agents, results, tasks
 from letsbe.orchestrator.tasks import NOT_ENDED
+from letsbe.orchestrator.times import SKEW_S
 from letsbe.protocol import Envelope, Outcome, instant
 
 #: Outcomes that tell whether an agent fails of late.
@@ -108,7 +110,7 @@ def count_agents(connection: Connection, not_seen_since: float) -> tuple[int, in
 
 
 def _not_seen(since: float) -> ColumnElement[bool]:
-    return or_(agents.c.last_seen_at.is_(None), agents.c.last_seen_at < since)
+    return or_(agents.c.last_seen_at.is_(None), ~agents.c.last_seen_at.between(since, time.time() + SKEW_S))
 
 
 def show_agent(connection: Connection, agent_id: str) -> AgentView:

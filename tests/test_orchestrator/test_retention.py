@@ -89,6 +89,14 @@ def test_of_many_processes_one_takes_the_turn(home: Orchestrator) -> None:
         store.close()
 
 
+def test_a_turn_that_was_taken_while_the_clock_was_ahead_puts_off_no_other(home: Orchestrator) -> None:
+    now = time.time()
+    assert retention.take_turn(home.store, now + 3650 * DAY)
+    assert retention.take_turn(home.store, now)
+    assert not retention.take_turn(home.store, now + retention.EVERY_S - 1)
+    assert retention.take_turn(home.store, now + retention.EVERY_S)
+
+
 def test_serve_prunes_by_itself(home: Orchestrator) -> None:
     home.configure(port=0, retention_days=3)
     agent = add_agent(home)
