@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from letsbe.decoding import decode
 from letsbe.errors import LetsbeError
-from letsbe.orchestrator import agents, host_runs, key_sets, tasks
+from letsbe.orchestrator import agents, host_runs, key_sets, tables, tasks
 from letsbe.orchestrator.auth import authenticate
 from letsbe.orchestrator.home import Settings
 from letsbe.orchestrator.problems import documented, log, result_too_large
@@ -124,7 +124,7 @@ def poll(agent_id: PathId, body: RawBody, service: NamedDependency[Service]) -> 
     with service.store.write() as connection:
         host_runs.keep(connection, agent_id, data.host_runs, now)
         tasks.renew(connection, agent_id, data.running, now, settings.lease_s)
-        tasks.sweep(connection, now, agent_id)
+        tasks.sweep(connection, now, tables.tasks.c.agent_id == agent_id)
         cancel = tasks.cancellations(connection, agent_id)
         newer = [] if data.key_set_version is None else key_sets.above(connection, data.key_set_version)
         offers = tasks.offer(connection, agent_id, now, data.max_tasks, data.hold)

@@ -176,7 +176,7 @@ def show_tasks(connection: Connection, task_ids: Sequence[str]) -> list[TaskDeta
     """Those tasks, without their payloads, by host name."""
     query = _tasks().add_columns(results.c.body).outerjoin(results, results.c.task_id == tasks.c.task_id)
     found = []
-    for some in _slices(task_ids):
+    for some in slices(task_ids):
         for row in connection.execute(query.where(tasks.c.task_id.in_(some))):
             fields = _fields(row)
             body = fields.pop("body")
@@ -188,7 +188,7 @@ def not_ended(connection: Connection, task_ids: Sequence[str]) -> list[str]:
     """Those of the tasks that may still come to something."""
     query = select(tasks.c.task_id).where(tasks.c.state.in_(NOT_ENDED))
     found: list[str] = []
-    for some in _slices(task_ids):
+    for some in slices(task_ids):
         found += connection.scalars(query.where(tasks.c.task_id.in_(some)))
     return found
 
@@ -199,8 +199,8 @@ def reason(task: TaskDetail) -> str:
     return "" if error is None else f"{error.code}: {error.message}"
 
 
-def _slices(task_ids: Sequence[str], size: int = 1000) -> Iterator[Sequence[str]]:
-    # Statements take a limited number of values.
+def slices(task_ids: Sequence[str], size: int = 1000) -> Iterator[Sequence[str]]:
+    """The ids in parts that a statement can take."""
     return (task_ids[start : start + size] for start in range(0, len(task_ids), size))
 
 
