@@ -13,7 +13,7 @@ from litestar.openapi import ResponseSpec
 
 from letsbe import protocol
 from letsbe.errors import LetsbeError
-from letsbe.protocol import MAX_BODY_BYTES, PROBLEM_MEDIA_TYPE, Problem
+from letsbe.protocol import PROBLEM_MEDIA_TYPE, Problem
 
 log = logging.getLogger("letsbe.orchestrator")
 
@@ -116,7 +116,7 @@ def on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[b
         log.warning("%s %s: %s", request.method, request.scope["path"], error.detail)
     if error.status_code == 413 and request.scope["path"].endswith("/result"):
         return on_letsbe_error(request, result_too_large(request.app.state.service.settings.result_bytes))
-    limit = MAX_BODY_BYTES if error.status_code == 413 else None
+    limit = request.route_handler.resolve_request_max_body_size() if error.status_code == 413 else None
     return answer(error.status_code, error.detail, limit=limit, headers=dict(error.headers or {}))
 
 

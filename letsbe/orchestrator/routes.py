@@ -45,6 +45,10 @@ T = TypeVar("T", bound=Struct)
 #: An id in a path: :data:`letsbe.protocol.Identifier` as Litestar documents and checks it.
 PathId = Annotated[str, Parameter(pattern=ID_PATTERN, max_length=36)]
 
+#: Largest registration, in bytes: of a stranger no more is held in memory. A valid one is below 170,000, even with all
+#: of its text escaped.
+REGISTRATION_BYTES = 256 * 1024
+
 BEARER: list[dict[str, list[str]]] = [{"bearer": []}]
 
 
@@ -79,6 +83,7 @@ class Service(Struct, frozen=True):
     response_description="The agent is admitted.",
     summary="Exchange an enrolment token for an agent token",
     responses=documented(400, 403, 409, 413),
+    request_max_body_size=REGISTRATION_BYTES,
     sync_to_thread=True,
 )
 def register(body: RawBody, service: NamedDependency[Service]) -> RegisterResponse:
