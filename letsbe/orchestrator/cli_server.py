@@ -93,7 +93,7 @@ def serve(home: str, host: str | None, port: int | None, plain_http: bool, url_f
 @click.option("--older-than", metavar="SPAN", help="What ended so long ago: 30d, 12w. [default: as configured, 90d]")
 @click.option("--check", is_flag=True, help="Count what would be removed, and remove nothing.")
 def prune(home: str, older_than: str | None, check: bool) -> None:
-    """Remove tasks and outcomes, and used and expired enrolment tokens, that are older than the configured span.
+    """Remove tasks and outcomes, used and expired enrolment tokens, and runs by hand, older than the configured span.
 
     What has not ended stays. `serve` does the same once an hour.
     """
@@ -110,7 +110,7 @@ def prune(home: str, older_than: str | None, check: bool) -> None:
     else:
         pruned = retention.prune(store, before)
     verb = "would remove" if check else "removed"
-    click.echo(f"{verb} {pruned.tasks} tasks and {pruned.enrolments} enrolment tokens")
+    click.echo(f"{verb} {pruned}")
 
 
 def _tell(migration: Migration) -> None:

@@ -30,7 +30,7 @@ def tasks(
     """
     from letsbe.orchestrator import agents, views, watching
     from letsbe.orchestrator.home import open_home
-    from letsbe.orchestrator.tasks import sweep
+    from letsbe.orchestrator.sweeping import sweep
 
     if until_ended and not watch:
         raise click.UsageError("--until-ended goes with --watch")
@@ -39,8 +39,8 @@ def tasks(
         agent_id = None if agent is None else agents.resolve(connection, agent)
 
     def fetch() -> list[views.TaskView]:
-        with store.write() as connection:
-            sweep(connection, time.time())
+        sweep(store)
+        with store.read() as connection:
             return views.list_tasks(connection, agent_id=agent_id, state=state, most=limit)
 
     if watch:
@@ -60,10 +60,11 @@ def show(task: str, payload: bool, home: str, output: str) -> None:
     """Show a task and its outcome."""
     from letsbe.orchestrator import views
     from letsbe.orchestrator.home import open_home
-    from letsbe.orchestrator.tasks import sweep
+    from letsbe.orchestrator.sweeping import sweep
 
-    with open_home(home).store().write() as connection:
-        sweep(connection, time.time())
+    store = open_home(home).store()
+    sweep(store, task_ids=[task])
+    with store.read() as connection:
         detail = views.show_task(connection, task, with_payload=payload)
         outcome = views.outcome_of(connection, task)
     if not is_text(output):
@@ -81,12 +82,12 @@ def cancel(task: str, home: str, output: str) -> None:
     """Cancel a task; one that an agent holds is stopped at its next poll."""
     from letsbe.orchestrator import tasks as machine
     from letsbe.orchestrator.home import open_home
+    from letsbe.orchestrator.sweeping import sweep
 
-    now = time.time()
     store = open_home(home).store()
+    sweep(store, task_ids=[task])
     with store.write() as connection:
-        machine.sweep(connection, now)
-        state = machine.cancel(connection, task, now)
+        state = machine.cancel(connection, task, time.time())
     if not is_text(output):
         return write_json({"task_id": task, "state": state})
     if state == machine.State.CANCELLED:

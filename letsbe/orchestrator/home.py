@@ -24,7 +24,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What ``orchestrator.yml`` may say.
 
     ``database`` is an SQLAlchemy URL; null is SQLite in the home. Tasks and outcomes are removed ``retention_days``
-    after their end.
+    after their end, what agents told of runs by hand so long after it was told.
     """
 
     host: str = "127.0.0.1"

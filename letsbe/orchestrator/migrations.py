@@ -130,5 +130,11 @@ def _to_5(connection: Connection) -> None:
     later.create_all(connection)
 
 
+def _to_6(connection: Connection) -> None:
+    """One agent's newest tasks, and its newest runs by hand, without reading all."""
+    connection.execute(text("CREATE INDEX ix_tasks_agent_id_seq ON tasks (agent_id, seq)"))
+    connection.execute(text("CREATE INDEX ix_host_runs_agent_id_told_at ON host_runs (agent_id, told_at, run_id)"))
+
+
 #: The first leads from version 1 to 2.
-STEPS: tuple[Callable[[Connection], None], ...] = (_to_2, _to_3, _to_4, _to_5)
+STEPS: tuple[Callable[[Connection], None], ...] = (_to_2, _to_3, _to_4, _to_5, _to_6)

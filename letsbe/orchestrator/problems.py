@@ -13,7 +13,7 @@ from litestar.openapi import ResponseSpec
 
 from letsbe import protocol
 from letsbe.errors import LetsbeError
-from letsbe.protocol import MAX_BODY_BYTES, PROBLEM_MEDIA_TYPE, Problem
+from letsbe.protocol import PROBLEM_MEDIA_TYPE, Problem
 
 log = logging.getLogger("letsbe.orchestrator")
 
@@ -113,10 +113,10 @@ def on_validation(_request: Request[Any, Any, Any], error: ValidationException) 
 def on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """What the framework raises itself: 404, 405, malformed JSON, and the like."""
     if error.status_code >= 500:  # a connection that was cut, for one
-        log.warning("%s %s: %s", request.method, request.url.path, error.detail)
-    if error.status_code == 413 and request.url.path.endswith("/result"):
+        log.warning("%s %s: %s", request.method, request.scope["path"], error.detail)
+    if error.status_code == 413 and request.scope["path"].endswith("/result"):
         return on_letsbe_error(request, result_too_large(request.app.state.service.settings.result_bytes))
-    limit = MAX_BODY_BYTES if error.status_code == 413 else None
+    limit = request.route_handler.resolve_request_max_body_size() if error.status_code == 413 else None
     return answer(error.status_code, error.detail, limit=limit, headers=dict(error.headers or {}))
 
 
@@ -128,7 +128,7 @@ def on_database_away(error: LetsbeError) -> Response[bytes]:
 
 def on_fault(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """A fault of ours: the traceback goes to the log, not to the agent."""
-    log.error("%s %s", request.method, request.url.path, exc_info=error)
+    log.error("%s %s", request.method, request.scope["path"], exc_info=error)
     return answer(500, "the orchestrator failed; its log says why")
 
 

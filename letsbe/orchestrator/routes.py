@@ -5,6 +5,7 @@ Each is one transaction, but that a poll notes its heartbeat first, on its own: 
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Annotated, Any, TypeVar
 
@@ -19,7 +20,7 @@ from msgspec import Struct
 
 from letsbe.decoding import decode
 from letsbe.errors import LetsbeError
-from letsbe.orchestrator import agents, host_runs, key_sets, tasks
+from letsbe.orchestrator import agents, host_runs, key_sets, tables, tasks
 from letsbe.orchestrator.auth import authenticate
 from letsbe.orchestrator.home import Settings
 from letsbe.orchestrator.problems import documented, log, result_too_large
@@ -44,6 +45,10 @@ T = TypeVar("T", bound=Struct)
 #: An id in a path: :data:`letsbe.protocol.Identifier` as Litestar documents and checks it.
 PathId = Annotated[str, Parameter(pattern=ID_PATTERN, max_length=36)]
 
+#: Largest registration, in bytes: of a stranger no more is held in memory. A valid one is below 170,000, even with all
+#: of its text escaped.
+REGISTRATION_BYTES = 256 * 1024
+
 BEARER: list[dict[str, list[str]]] = [{"bearer": []}]
 
 
@@ -51,9 +56,14 @@ class AgentAuthentication(AbstractAuthenticationMiddleware):
     """Finds out which agent asks, before the body is read."""
 
     async def authenticate_request(self, connection: ASGIConnection[Any, Any, Any, Any]) -> AuthenticationResult:
-        """The agent of the bearer token. Raises what :func:`letsbe.orchestrator.auth.authenticate` raises."""
+        """The agent of the bearer token.
+
+        Raises ``invalid_request``, and what :func:`letsbe.orchestrator.auth.authenticate` raises.
+        """
         authorization = connection.headers.get("authorization", "")
         path_agent = connection.path_params.get("agent_id")
+        if path_agent is not None and not re.fullmatch(ID_PATTERN, path_agent):  # the route looks later
+            raise LetsbeError("invalid_request", "what stands for an agent's id in the path is none")
         service: Service = connection.app.state.service
         agent = await run_sync(authenticate, service.store, authorization, path_agent, time.time())
         return AuthenticationResult(user=agent, auth=None)
@@ -73,6 +83,7 @@ class Service(Struct, frozen=True):
     response_description="The agent is admitted.",
     summary="Exchange an enrolment token for an agent token",
     responses=documented(400, 403, 409, 413),
+    request_max_body_size=REGISTRATION_BYTES,
     sync_to_thread=True,
 )
 def register(body: RawBody, service: NamedDependency[Service]) -> RegisterResponse:
@@ -118,7 +129,7 @@ def poll(agent_id: PathId, body: RawBody, service: NamedDependency[Service]) -> 
     with service.store.write() as connection:
         host_runs.keep(connection, agent_id, data.host_runs, now)
         tasks.renew(connection, agent_id, data.running, now, settings.lease_s)
-        tasks.sweep(connection, now, agent_id)
+        tasks.sweep(connection, now, tables.tasks.c.agent_id == agent_id)
         cancel = tasks.cancellations(connection, agent_id)
         newer = [] if data.key_set_version is None else key_sets.above(connection, data.key_set_version)
         offers = tasks.offer(connection, agent_id, now, data.max_tasks, data.hold)

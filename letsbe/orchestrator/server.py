@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import logging
 import signal
 import socket
 import threading
@@ -14,7 +13,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from letsbe.errors import LetsbeError
-from letsbe.orchestrator import certificates, files, retention
+from letsbe.orchestrator import certificates, connections, files, log_lines, retention
 from letsbe.orchestrator.app import create_app
 from letsbe.orchestrator.home import Home
 from letsbe.orchestrator.problems import log
@@ -45,35 +44,57 @@ def serve(home: Home, *, host: str, port: int, plain_http: bool, ready: Callable
     app = create_app(Service(home.settings, store, home.public_key()), home)
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=connections.ClientConnection,
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # the client is who connects: what else it says it is counts for nothing
         timeout_graceful_shutdown=GRACE_S,
         ssl_certfile=None if plain_http else home.server_certificate,
         ssl_keyfile=None if plain_http else home.server_key,
     )
     listener = _listen(host, port)
     scheme = "http" if plain_http else "https"
-    _log_to_stderr()
+    log_lines.to_stderr()
     # Uvicorn raises the signal that ended it once more; being told to stop is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
+    most = connections.raise_limit()
     with _pruning(store, home.settings.retention_days):
-        _Server(config, lambda: ready(_url(scheme, listener))).run(sockets=[listener])
+        _Server(config, lambda: ready(_url(scheme, listener)), most).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn's server, which tells when it takes connections."""
+    """Uvicorn's server, which tells when it takes connections, and lets no client keep it waiting."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None], most_connections: int) -> None:
         super().__init__(config)
         self._on_ready = on_ready
+        self._most_connections = most_connections
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
+        await super().startup(sockets=[])  # it would let a handshake take a minute
+        for listener in sockets or []:
+            self.servers.append(
+                await asyncio.get_running_loop().create_server(
+                    self._connection,
+                    sock=listener,
+                    backlog=self.config.backlog,
+                    ssl=self.config.ssl,
+                    ssl_handshake_timeout=connections.HANDSHAKE_S if self.config.ssl else None,
+                )
+            )
         self._on_ready()
+
+    def _connection(self) -> connections.ClientConnection:
+        return connections.ClientConnection(self.config, self.server_state, self.lifespan.state)
+
+    async def on_tick(self, counter: int) -> bool:
+        # Ten times a second: often enough that no burst of connections takes the last descriptor in between.
+        found = [each for each in self.server_state.connections if isinstance(each, connections.ClientConnection)]
+        connections.drop_overdue(found, asyncio.get_running_loop().time(), self._most_connections)
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         asyncio.get_running_loop().call_later(CLOSE_S, self._abort_idle)
@@ -141,8 +162,3 @@ def _check_certificate(home: Home) -> None:
         )
     if left < certificates.RENEW_DAYS:
         log.warning("%s expires in %d days; `letsbe-orchestrator init` renews it", home.server_certificate, left)
-
-
-def _log_to_stderr() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 #: Raised by one with every change of the tables below; ``migrations`` has a step for each.
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 NAMING = {
     "ix": "ix_%(column_0_label)s",
@@ -66,6 +66,7 @@ host_runs = Table(
     Column("run_id", String(36), primary_key=True),
     Column("told_at", Double, nullable=False, index=True),
     Column("told", JSON, nullable=False),
+    Index("ix_host_runs_agent_id_told_at", "agent_id", "told_at", "run_id"),
 )
 
 #: The chain of key sets, each an envelope that a key of the set before it signed.
@@ -123,6 +124,8 @@ tasks = Table(
     Column("envelope", Text, nullable=False),
     # A poll asks by state and agent, a sweep by state alone: neither reads the finished backlog.
     Index("ix_tasks_state_agent_id_seq", "state", "agent_id", "seq"),
+    # The newest of one agent, in whatever state: without it a quiet one's are looked for among all.
+    Index("ix_tasks_agent_id_seq", "agent_id", "seq"),
 )
 
 results = Table(

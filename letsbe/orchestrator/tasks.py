@@ -28,7 +28,7 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, insert, select, update
 
 from letsbe.decoding import decode
 from letsbe.errors import LetsbeError
@@ -39,6 +39,9 @@ AnyRow = Row[*tuple[Any, ...]]
 
 #: Envelopes in one poll's answer come to no more than this many bytes, unless a single one is larger.
 OFFER_BYTES = 4 * 1024 * 1024
+
+#: No lease is longer than a day: one that ends later than this, in seconds, was given while the clock was ahead.
+_LEASES_END_S = 2 * 86_400
 
 
 class State(StrEnum):
@@ -187,18 +190,31 @@ def cancel(connection: Connection, task_id: str, now: float) -> State:
     return state
 
 
-def sweep(connection: Connection, now: float, agent_id: str | None = None) -> None:
-    """Mark what the clock has ended: unclaimed tasks past ``expires_at``, claimed ones past their lease."""
-    mine = () if agent_id is None else (tasks.c.agent_id == agent_id,)
-    expired = tasks.c.state.in_(UNCLAIMED), tasks.c.expires_at <= now
-    lapsed = tasks.c.state == State.CLAIMED, tasks.c.lease_until <= now
-    for which, values in (
-        (expired, {"state": State.EXPIRED, "finished_at": tasks.c.expires_at}),
-        (lapsed, {"state": State.LAPSED}),
-    ):
-        found = connection.scalars(select(tasks.c.seq).where(*mine, *which).with_for_update(skip_locked=True)).all()
+def sweep(connection: Connection, now: float, *these: ColumnElement[bool]) -> None:
+    """Mark what the clock has ended: unclaimed tasks past ``expires_at``, claimed ones past their lease.
+
+    Of all tasks, or of ``these``; see :mod:`letsbe.orchestrator.sweeping`, which reads first.
+    """
+    for which, values in _ends(now):
+        found = connection.scalars(select(tasks.c.seq).where(which, *these).with_for_update(skip_locked=True)).all()
         if found:
             connection.execute(update(tasks).where(tasks.c.seq.in_(found)).values(**values))
+
+
+def has_ended_some(connection: Connection, now: float, *these: ColumnElement[bool]) -> bool:
+    """Whether :func:`sweep` would find any."""
+    query = select(tasks.c.seq).where(*these).limit(1)
+    return any(connection.scalar(query.where(which)) is not None for which, _ in _ends(now))
+
+
+def _ends(now: float) -> tuple[tuple[ColumnElement[bool], dict[str, Any]], ...]:
+    """What the clock ends, and what becomes of it."""
+    expired = and_(tasks.c.state.in_(UNCLAIMED), tasks.c.expires_at <= now)
+    lapsed = and_(tasks.c.state == State.CLAIMED, ~tasks.c.lease_until.between(now, now + _LEASES_END_S))
+    return (
+        (expired, {"state": State.EXPIRED, "finished_at": tasks.c.expires_at}),
+        (lapsed, {"state": State.LAPSED}),
+    )
 
 
 def _waiting(task: Task, envelope: Envelope) -> dict[str, object]:

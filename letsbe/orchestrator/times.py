@@ -7,6 +7,10 @@ import re
 from letsbe.errors import LetsbeError
 from letsbe.protocol import epoch
 
+#: How far the clocks of the processes that serve may be apart, in seconds. A moment that lies further ahead was noted
+#: while a clock was wrong, and counts for nothing: else it would count until the clock is there again.
+SKEW_S = 300
+
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _SPAN = re.compile(r"(?:[0-9]{1,9}[smhdw])+")
 _LONGEST_S = 10 * 365 * 86_400

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from letsbe.orchestrator.agents import has_labels
 from letsbe.orchestrator.signing import signed_task
 from letsbe.orchestrator.tables import agents, results, tasks
 from letsbe.orchestrator.tasks import NOT_ENDED
+from letsbe.orchestrator.times import SKEW_S
 from letsbe.protocol import Envelope, Outcome, instant
 
 #: Outcomes that tell whether an agent fails of late.
@@ -108,7 +110,7 @@ def count_agents(connection: Connection, not_seen_since: float) -> tuple[int, in
 
 
 def _not_seen(since: float) -> ColumnElement[bool]:
-    return or_(agents.c.last_seen_at.is_(None), agents.c.last_seen_at < since)
+    return or_(agents.c.last_seen_at.is_(None), ~agents.c.last_seen_at.between(since, time.time() + SKEW_S))
 
 
 def show_agent(connection: Connection, agent_id: str) -> AgentView:
@@ -174,7 +176,7 @@ def show_tasks(connection: Connection, task_ids: Sequence[str]) -> list[TaskDeta
     """Those tasks, without their payloads, by host name."""
     query = _tasks().add_columns(results.c.body).outerjoin(results, results.c.task_id == tasks.c.task_id)
     found = []
-    for some in _slices(task_ids):
+    for some in slices(task_ids):
         for row in connection.execute(query.where(tasks.c.task_id.in_(some))):
             fields = _fields(row)
             body = fields.pop("body")
@@ -186,7 +188,7 @@ def not_ended(connection: Connection, task_ids: Sequence[str]) -> list[str]:
     """Those of the tasks that may still come to something."""
     query = select(tasks.c.task_id).where(tasks.c.state.in_(NOT_ENDED))
     found: list[str] = []
-    for some in _slices(task_ids):
+    for some in slices(task_ids):
         found += connection.scalars(query.where(tasks.c.task_id.in_(some)))
     return found
 
@@ -197,8 +199,8 @@ def reason(task: TaskDetail) -> str:
     return "" if error is None else f"{error.code}: {error.message}"
 
 
-def _slices(task_ids: Sequence[str], size: int = 1000) -> Iterator[Sequence[str]]:
-    # Statements take a limited number of values.
+def slices(task_ids: Sequence[str], size: int = 1000) -> Iterator[Sequence[str]]:
+    """The ids in parts that a statement can take."""
     return (task_ids[start : start + size] for start in range(0, len(task_ids), size))
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from letsbe.errors import LetsbeError
-from letsbe.orchestrator import tasks, views
+from letsbe.orchestrator import sweeping, tasks, views
 from letsbe.orchestrator.store import Store
 from letsbe.protocol import Outcome
 
@@ -15,8 +15,8 @@ def await_outcome(store: Store, task_id: str, seconds: float) -> Outcome:
     """The outcome of a task, waited for. Raises ``timed_out``, ``cancelled``, ``expired_task``."""
     deadline = time.monotonic() + seconds
     while True:
-        with store.write() as connection:
-            tasks.sweep(connection, time.time())
+        sweeping.sweep(store, task_ids=[task_id])
+        with store.read() as connection:
             outcome = views.outcome_of(connection, task_id)
             state = views.show_task(connection, task_id).state
         if outcome is not None:
@@ -39,8 +39,8 @@ def await_all(store: Store, task_ids: Sequence[str], seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     left = list(task_ids)
     while True:
-        with store.write() as connection:
-            tasks.sweep(connection, time.time())
+        sweeping.sweep(store, task_ids=left)
+        with store.read() as connection:
             left = views.not_ended(connection, left)
         if not left or time.monotonic() >= deadline:
             return not left

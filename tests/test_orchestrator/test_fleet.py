@@ -15,6 +15,7 @@ from sqlalchemy import update
 
 from letsbe.errors import LetsbeError
 from letsbe.orchestrator import submission, tasks, views
+from letsbe.orchestrator.pages import rendering
 from letsbe.orchestrator.tables import agents
 from tests.orchestrator_fixture import Orchestrator
 from tests.postgres import Postgres
@@ -120,6 +121,20 @@ def test_agents_are_found_by_label_and_by_how_long_they_are_silent(home: Orchest
     assert "3h ago" in drawn
     assert "never" in drawn
     assert "1.0.0" in drawn
+
+
+def test_an_agent_that_was_seen_while_the_clock_was_ahead_is_silent_now(
+    home: Orchestrator, fleet: dict[str, str]
+) -> None:
+    with home.database() as connection:
+        for host, seen in (("a", time.time() + 365 * 86_400), ("b", time.time() + 60), ("c", time.time())):
+            connection.execute(update(agents).where(agents.c.hostname == host).values(last_seen_at=seen))
+    due = rendering.due_since(time.time(), 0)
+    with home.store.read() as connection:
+        assert [agent.hostname for agent in views.list_agents(connection, not_seen_since=due)] == ["a"]
+        assert views.count_agents(connection, due) == (3, 1)
+        late = {agent.hostname: rendering.is_late(agent.last_seen_at, due) for agent in views.list_agents(connection)}
+    assert late == {"a": True, "b": False, "c": False}
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 import requests
 from sqlalchemy import delete, insert, select, update
 
+from letsbe.errors import LetsbeError
 from letsbe.orchestrator import admin
 from letsbe.orchestrator.pages import sessions
 from letsbe.orchestrator.pages.gate import local_path
@@ -275,3 +276,36 @@ def test_a_new_password_ends_every_session(home: Orchestrator) -> None:
         after = admin.load(home.home)
         assert after is not None
         assert sessions.find(connection, after, cookie, time.time()) is None
+
+
+def test_attempts_and_sessions_of_while_the_clock_was_ahead_count_for_nothing(home: Orchestrator) -> None:
+    admin.set_password(home.home, PASSWORD)
+    made = admin.load(home.home)
+    assert made is not None
+    now, ahead = time.time(), time.time() + 365 * 86_400
+    with home.database() as connection:
+        for _ in range(sessions.PER_ADDRESS):
+            sessions.count_attempt(connection, "192.0.2.1", ahead)
+        with pytest.raises(LetsbeError, match="too_many_attempts"):
+            sessions.count_attempt(connection, "192.0.2.1", ahead)
+        sessions.count_attempt(connection, "192.0.2.1", now)
+
+        cookie = sessions.begin(connection, made, ahead)
+        assert sessions.find(connection, made, cookie, ahead) is not None
+        assert sessions.find(connection, made, cookie, now) is None
+        sessions.begin(connection, made, now)
+        assert len(connection.execute(select(page_sessions)).all()) == 1
+
+
+def test_clocks_of_two_that_serve_may_differ_a_little(home: Orchestrator) -> None:
+    admin.set_password(home.home, PASSWORD)
+    made = admin.load(home.home)
+    assert made is not None
+    now = time.time()
+    with home.database() as connection:
+        cookie = sessions.begin(connection, made, now + 60)
+        assert sessions.find(connection, made, cookie, now) is not None
+        for _ in range(sessions.PER_ADDRESS):
+            sessions.count_attempt(connection, "192.0.2.1", now + 60)
+        with pytest.raises(LetsbeError, match="too_many_attempts"):
+            sessions.count_attempt(connection, "192.0.2.1", now)

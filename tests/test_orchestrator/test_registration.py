@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from letsbe import protocol
+from letsbe.orchestrator.routes import REGISTRATION_BYTES
 from letsbe.protocol import epoch, new_id
 from tests.orchestrator_fixture import Orchestrator
 from tests.test_orchestrator.fake_agent import FakeAgent, problem
@@ -181,3 +182,14 @@ def test_no_token_is_kept_or_logged(orchestrator: Orchestrator) -> None:
         content = file.read_bytes()
         assert enrolment.encode() not in content, file
         assert agent.token.encode() not in content, file
+
+
+def test_of_a_stranger_no_more_is_read_than_a_registration_needs(shared_orchestrator: Orchestrator) -> None:
+    agent = FakeAgent(shared_orchestrator)
+    largest = {f"{number:03}" + "\U0001f600" * 61: 1_000_000 for number in range(200)}
+    answer = agent.register(shared_orchestrator.enrol(), executors=largest)
+    assert answer.status_code == 201, answer.text
+
+    refused = agent.post("/api/v1/agents/register", b"x" * (REGISTRATION_BYTES + 1), authorization=None)
+    assert problem(refused) == (413, "about:blank")
+    assert refused.json()["limit"] == REGISTRATION_BYTES

@@ -54,16 +54,17 @@ def test_only_what_ended_before_the_span_is_removed(home: Orchestrator) -> None:
     home.enrol()  # stays
     home.enrol(expires_s=-100 * DAY)
 
-    assert home.run("prune", "--check").stdout == "would remove 3 tasks and 2 enrolment tokens\n"
+    assert home.run("prune", "--check").stdout == "would remove 3 tasks, 2 enrolment tokens and 0 runs by hand\n"
     assert count(home) == len(old) + len(recent)
-    assert home.run("prune").stdout == "removed 3 tasks and 2 enrolment tokens\n"
+    assert home.run("prune").stdout == "removed 3 tasks, 2 enrolment tokens and 0 runs by hand\n"
     with home.store.read() as connection:
         left = set(connection.scalars(select(tasks.c.task_id)))
     assert left == {task for task, gone in old.items() if not gone} | set(recent)
     assert count(home, results) == 1
     assert count(home, enrolments) == 1
     assert [known.agent_id for known in home.agents()] == [agent]
-    assert home.run("prune", "--older-than", "70d").stdout == "removed 3 tasks and 0 enrolment tokens\n"
+    done = home.run("prune", "--older-than", "70d")
+    assert done.stdout == "removed 3 tasks, 0 enrolment tokens and 0 runs by hand\n"
 
 
 def test_many_are_removed_batch_by_batch(home: Orchestrator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,6 +87,14 @@ def test_of_many_processes_one_takes_the_turn(home: Orchestrator) -> None:
             assert turns.count(True) == expected
     for store in stores:
         store.close()
+
+
+def test_a_turn_that_was_taken_while_the_clock_was_ahead_puts_off_no_other(home: Orchestrator) -> None:
+    now = time.time()
+    assert retention.take_turn(home.store, now + 3650 * DAY)
+    assert retention.take_turn(home.store, now)
+    assert not retention.take_turn(home.store, now + retention.EVERY_S - 1)
+    assert retention.take_turn(home.store, now + retention.EVERY_S)
 
 
 def test_serve_prunes_by_itself(home: Orchestrator) -> None:

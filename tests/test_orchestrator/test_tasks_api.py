@@ -257,6 +257,16 @@ def test_a_silent_agents_task_lapses_is_not_offered_again_and_its_late_outcome_i
     assert agent.orchestrator.task(task_id).state == "finished"
 
 
+def test_a_lease_that_was_given_while_the_clock_was_ahead_lapses_and_the_next_poll_renews_it(agent: FakeAgent) -> None:
+    task_id, attempt_id = submit_and_take(agent)
+    with agent.orchestrator.database() as connection:
+        ahead = time.time() + 365 * 86_400
+        connection.execute(update(tasks).where(tasks.c.task_id == task_id).values(lease_until=ahead))
+    assert agent.orchestrator.task(task_id).state == "lapsed"
+    assert agent.poll(running=[{"task_id": task_id, "attempt_id": attempt_id}]).status_code == 200
+    assert agent.orchestrator.task(task_id).state == "claimed"
+
+
 @pytest.mark.parametrize("lapsed", [False, True])
 def test_a_poll_that_names_the_attempt_renews_its_lease_and_keeps_its_progress(agent: FakeAgent, lapsed: bool) -> None:
     task_id, attempt_id = submit_and_take(agent)

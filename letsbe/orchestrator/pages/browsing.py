@@ -12,7 +12,7 @@ from litestar.response import Redirect
 
 from letsbe.decoding import decode
 from letsbe.errors import LetsbeError
-from letsbe.orchestrator import agents, tasks, views
+from letsbe.orchestrator import agents, sweeping, tasks, views
 from letsbe.orchestrator.pages import outcome
 from letsbe.orchestrator.pages.gate import Desk, PageRequest, page_form
 from letsbe.orchestrator.pages.logging_in import SMALL_FORM_BYTES
@@ -68,8 +68,8 @@ def agents_page(request: PageRequest, host: Query = "", show: Query = "", after:
 def agent_page(request: PageRequest, agent_id: PathId) -> Response[str]:
     """One agent: what it said of itself, what it can do, its newest tasks."""
     desk: Desk = request.app.state.desk
-    with desk.store.write() as connection:
-        tasks.sweep(connection, time.time(), agent_id)
+    sweeping.sweep(desk.store, agent_id=agent_id)
+    with desk.store.read() as connection:
         agent = views.show_agent(connection, agent_id)
         found = views.list_tasks(connection, agent_id=agent_id, most=PAGE_ROWS)
     late = is_late(agent.last_seen_at, due_since(time.time(), desk.home.settings.next_poll_s))
@@ -87,8 +87,8 @@ def tasks_page(
     """Tasks, the newest first."""
     desk: Desk = request.app.state.desk
     error, found = "", []
-    with desk.store.write() as connection:
-        tasks.sweep(connection, time.time())
+    sweeping.sweep(desk.store)
+    with desk.store.read() as connection:
         try:
             found = views.list_tasks(
                 connection,
@@ -149,15 +149,14 @@ def cancel(request: PageRequest, task_id: PathId, body: RawBody) -> Redirect:
     """Cancel a task, or ask its agent to."""
     page_form(request, body)
     desk: Desk = request.app.state.desk
-    now = time.time()
+    sweeping.sweep(desk.store, task_ids=[task_id])
     with desk.store.write() as connection:
-        tasks.sweep(connection, now)
-        tasks.cancel(connection, task_id, now)
+        tasks.cancel(connection, task_id, time.time())
     return Redirect(f"/tasks/{task_id}", status_code=303)
 
 
 def _show(request: PageRequest, task_id: str, *, with_payload: bool = False) -> views.TaskDetail:
     desk: Desk = request.app.state.desk
-    with desk.store.write() as connection:
-        tasks.sweep(connection, time.time())
+    sweeping.sweep(desk.store, task_ids=[task_id])
+    with desk.store.read() as connection:
         return views.show_task(connection, task_id, with_payload=with_payload)

@@ -26,7 +26,7 @@ def _foreseen(request: Request[Any, Any, Any], error: LetsbeError) -> Response[s
     kind = KINDS.get(error.code)
     status = _STATUSES.get(error.code) or (kind.status if kind else 500)
     if status >= 500:
-        log.error("%s %s: %s", request.method, request.url.path, error)
+        log.error("%s %s: %s", request.method, request.scope["path"], error)
     answer = _page(request, status, error.message, error.hint)
     if status == 503:
         answer.set_header("Retry-After", str(RETRY_AFTER_S))
@@ -38,7 +38,7 @@ def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[str
 
 
 def _fault(request: Request[Any, Any, Any], error: Exception) -> Response[str]:
-    log.error("%s %s", request.method, request.url.path, exc_info=error)
+    log.error("%s %s", request.method, request.scope["path"], exc_info=error)
     return _page(request, 500, "the orchestrator failed; its log says why")
 
 

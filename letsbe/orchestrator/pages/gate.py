@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import time
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote
 
 from anyio.to_thread import run_sync
 from litestar import Request
@@ -58,9 +58,9 @@ class Gate(AbstractAuthenticationMiddleware):
         desk: Desk = connection.app.state.desk
         session = await run_sync(desk.session, connection.cookies.get(sessions.COOKIE, ""))
         if session is None:
-            query = connection.scope["query_string"].decode("latin-1")
+            path, query = quote(connection.scope["path"]), connection.scope["query_string"].decode("latin-1")
             wanted = connection.scope.get("method") == "GET"
-            raise NotLoggedIn(local_path(f"{quote(connection.url.path)}{'?' * bool(query)}{query}") if wanted else "/")
+            raise NotLoggedIn(local_path(f"{path}{'?' * bool(query)}{query}") if wanted else "/")
         return AuthenticationResult(user=session, auth=None)
 
 
@@ -76,7 +76,7 @@ def checked_form(request: Request[Any, Any, Any], body: bytes, token: str) -> Fo
     """
     origin, host = request.headers.get("origin", ""), request.headers.get("host", "")
     # The scheme is not compared: behind a balancer that ends TLS it is another one here.
-    if not host or urlsplit(origin).netloc.lower() != host.lower():
+    if not host or origin.partition("://")[2].lower() != host.lower():
         raise _refused(f"the form came from {origin or 'nowhere'}, not from {host}")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from letsbe import __version__
 from letsbe.orchestrator.pages.sessions import Session
+from letsbe.orchestrator.times import SKEW_S
 from letsbe.protocol import epoch, instant
 
 # What an agent sent must not turn the text around it either: control characters, and those that direct writing.
@@ -26,7 +27,7 @@ def page(request: Request[Any, Any, Any], template: str, *, status_code: int = 2
     session = request.scope.get("user")
     known = session if isinstance(session, Session) else None
     text = _ENVIRONMENT.get_template(template).render(
-        session=known, path=request.url.path, version=__version__, now=time.time(), **context
+        session=known, path=request.scope["path"], version=__version__, now=time.time(), **context
     )
     return Response(text, status_code=status_code, media_type="text/html")
 
@@ -50,7 +51,7 @@ def ago(moment: str, now: float) -> str:
 
 def is_late(moment: str | None, due: float) -> bool:
     """Whether an agent that was last seen then, or never, should have come again."""
-    return moment is None or epoch(moment) < due
+    return moment is None or not due <= epoch(moment) <= time.time() + SKEW_S
 
 
 def due_since(now: float, next_poll_s: int) -> float:

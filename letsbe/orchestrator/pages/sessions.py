@@ -17,6 +17,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 from letsbe.errors import LetsbeError
 from letsbe.orchestrator.admin import Admin
 from letsbe.orchestrator.tables import login_attempts, page_sessions
+from letsbe.orchestrator.times import SKEW_S
 
 #: The cookies: of a session, and of the form that begins one.
 COOKIE, LOGIN_COOKIE = "__Host-letsbe", "__Host-letsbe-login"
@@ -39,7 +40,7 @@ class Session(Struct, frozen=True):
 
 def begin(connection: Connection, admin: Admin, now: float) -> str:
     """A new session's cookie value."""
-    connection.execute(delete(page_sessions).where(page_sessions.c.expires_at <= now))
+    connection.execute(delete(page_sessions).where(~page_sessions.c.expires_at.between(now, now + LIFETIME_S + SKEW_S)))
     token, expires_at = new_token(), int(now) + LIFETIME_S
     connection.execute(insert(page_sessions).values(token_hash=_hash(token), expires_at=expires_at))
     return f"{token}.{expires_at}.{_mac(admin, 'session', f'{token}.{expires_at}')}"
@@ -51,7 +52,9 @@ def find(connection: Connection, admin: Admin, cookie: str, now: float) -> Sessi
     if match is None:
         return None
     token, expires_at, mac = match.groups()
-    if not hmac.compare_digest(mac, _mac(admin, "session", f"{token}.{expires_at}")) or now >= int(expires_at):
+    if not hmac.compare_digest(mac, _mac(admin, "session", f"{token}.{expires_at}")):
+        return None
+    if not now < int(expires_at) <= now + LIFETIME_S + SKEW_S:
         return None
     known = connection.scalar(select(page_sessions.c.token_hash).where(page_sessions.c.token_hash == _hash(token)))
     return None if known is None else Session(token, _mac(admin, "form", token))
@@ -72,7 +75,7 @@ def count_attempt(connection: Connection, address: str, now: float) -> None:
 
     Several processes may let a few more pass: each looks before another has counted.
     """
-    connection.execute(delete(login_attempts).where(login_attempts.c.at <= now - WINDOW_S))
+    connection.execute(delete(login_attempts).where(~login_attempts.c.at.between(now - WINDOW_S, now + SKEW_S)))
     mine = connection.scalar(select(func.count()).where(login_attempts.c.address == address)) or 0
     everyone = connection.scalar(select(func.count()).select_from(login_attempts)) or 0
     if mine >= PER_ADDRESS or everyone >= IN_ALL:
