@@ -41,6 +41,9 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 #: Largest result the reference orchestrator keeps, in bytes; past it the answer is 413 with this limit.
 MAX_RESULT_BYTES = 1024 * 1024
 
+#: Most keys in a key set.
+MAX_KEYS = 20
+
 #: Longest reason of a hold, in characters.
 MAX_HOLD_REASON = 200
 
@@ -148,7 +151,7 @@ class KeySet(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     version: Annotated[int, Meta(ge=1, le=1_000_000_000)]
-    keys: Annotated[dict[KeyName, TrustedKey], Meta(min_length=1, max_length=20)]
+    keys: Annotated[dict[KeyName, TrustedKey], Meta(min_length=1, max_length=MAX_KEYS)]
     created_at: Instant
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from letsbe.agent import identity
 from letsbe.orchestrator import key_sets, keyring, signing
-from letsbe.protocol import new_id
+from letsbe.protocol import MAX_KEYS, new_id
 from tests.agents import Agent
 from tests.orchestrator_fixture import Orchestrator
 from tests.test_agent.conftest import agent_id, connect
@@ -119,6 +120,31 @@ def test_changes_that_are_refused(home: Orchestrator, words: list[str], reason: 
     assert done.returncode == 2
     assert reason in done.stderr
     assert told(home, "keys", "list")["version"] == 0
+
+
+def test_a_key_set_that_no_agent_would_take_is_not_made(home: Orchestrator) -> None:
+    for _ in range(MAX_KEYS - 1):
+        keyring.rotate(home.home, home.store, 0.0)
+    refused = home.run("keys", "rotate")
+    assert (refused.returncode, "at most 20 keys" in refused.stderr.lower()) == (2, True), refused.stderr
+    assert len(told(home, "keys", "list")["keys"]) == MAX_KEYS  # type: ignore[arg-type]
+    told(home, "keys", "retire", "main")
+    assert list(told(home, "keys", "rotate")["keys"])[-1] == f"main-{MAX_KEYS + 1}"  # type: ignore[call-overload]
+
+
+def test_a_path_that_is_no_text_is_refused(home: Orchestrator) -> None:
+    refused = home.run("keys", "add", "reader", "--public-key", "A" * 43 + "=", "--path", os.fsdecode(b"/srv/\xff"))
+    assert (refused.returncode, "surrogates" in refused.stderr) == (2, True), refused.stderr
+    assert told(home, "keys", "list")["version"] == 0
+
+
+def test_a_rotation_leaves_a_key_with_the_name_of_its_own_alone(home: Orchestrator) -> None:
+    public = "A" * 43 + "="
+    told(home, "keys", "add", "main-2", "--public-key", public, "--executor", "ECHO")
+    found = keyring.rotate(home.home, home.store, 0.0)
+    assert list(found.keys) == ["main", "main-2", "main-3"]
+    assert found.keys["main-2"].public_key == public
+    assert found.keys["main-3"].public_key == home.home.public_key()
 
 
 def test_a_key_with_fewer_rights_can_not_change_the_keys(home: Orchestrator, tmp_path: Path) -> None:
