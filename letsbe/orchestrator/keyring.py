@@ -32,6 +32,19 @@ def signing_keys(home: Home, trusted: Iterable[TrustedKey]) -> list[Ed25519Priva
     return [signing.load_key(home.signing_key), *(key for key in older if signing.public_text(key) in public)]
 
 
+def task_keys(home: Home, found: Current) -> list[Ed25519PrivateKey]:
+    """The keys that sign a task. Raises ``no_signing_key`` when no agent that follows ``found`` would believe it."""
+    keys = signing_keys(home, found.keys.values())
+    if not {signing.public_text(key) for key in keys} & {key.public_key for key in found.keys.values()}:
+        raise LetsbeError(
+            "no_signing_key",
+            f"no private key here is in key set {found.version} ({', '.join(found.keys)}): agents would refuse it",
+            hint="Put back the signing.key from after the last `letsbe-orchestrator keys rotate`, or have agents trust"
+            " the one that is here: `letsbe-orchestrator keys add`, with --key and a key that may do everything.",
+        )
+    return keys
+
+
 def rotate(home: Home, store: Store, now: float) -> Current:
     """A new signing key beside the one that signs now; agents trust both from their next poll on.
 

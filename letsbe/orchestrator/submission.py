@@ -79,12 +79,12 @@ def submit_all(home: Home, store: Store, order: Order) -> list[Submitted]:
     """Sign a task for each agent of an order, and queue all of them or none.
 
     Raises ``agent_unknown``, ``agent_ambiguous``, ``invalid_payload``, ``payload_too_large``, ``usage``,
-    ``signing_key_unreadable``, ``database_unavailable``.
+    ``signing_key_unreadable``, ``no_signing_key``, ``database_unavailable``.
     """
     _check(order)
     with store.read() as connection:
         trusted = key_sets.current(connection, home.public_key())
-        keys = keyring.signing_keys(home, trusted.keys.values())
+        keys = keyring.task_keys(home, trusted)
         chosen = _chosen(connection, order)
         versions = agents.schema_versions(connection, order.type, chosen)
     # Before the transaction: polls may have to wait for its end.

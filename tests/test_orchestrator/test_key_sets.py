@@ -15,7 +15,7 @@ from letsbe.protocol import MAX_KEYS, new_id
 from tests.agents import Agent
 from tests.orchestrator_fixture import Orchestrator
 from tests.test_agent.conftest import agent_id, connect
-from tests.test_orchestrator.fake_agent import registered
+from tests.test_orchestrator.fake_agent import add_agent, registered
 
 
 def told(orchestrator: Orchestrator, *words: str) -> dict[str, object]:
@@ -78,6 +78,27 @@ def test_while_two_keys_are_trusted_both_sign(home: Orchestrator) -> None:
         trusted = key_sets.current(connection, home.home.public_key()).keys
     keys = keyring.signing_keys(home.home, trusted.values())
     assert {signing.public_text(key) for key in keys} == {first, home.home.public_key()}
+
+
+def test_a_home_from_before_its_key_was_retired_queues_nothing(home: Orchestrator) -> None:
+    agent = add_agent(home)
+    files = ("signing.key", "signing.pub")
+    before = {name: (home.path / name).read_bytes() for name in files}
+    told(home, "keys", "rotate")
+    after = {name: (home.path / name).read_bytes() for name in files}
+    told(home, "keys", "retire", "main")
+    put_back(home, before)
+    refused = home.run("submit", "ECHO", "{}", "--agent", agent)
+    assert refused.returncode == 1
+    assert "no private key here is in key set 2 (main-1)" in refused.stderr
+    assert home.run("tasks", "--output", "text").stdout.strip() == "No tasks."
+    put_back(home, after)
+    assert home.run("submit", "ECHO", "{}", "--agent", agent).returncode == 0
+
+
+def put_back(home: Orchestrator, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        (home.path / name).write_bytes(content)
 
 
 @pytest.mark.parametrize("crash", ["the key set is there", "the old key is kept", "the public key is told"])
