@@ -140,7 +140,8 @@ def submit_signed(home: Home, store: Store, envelope: Envelope, public_key: str 
         if public_key is not None:
             trusted = {"--public-key": TrustedKey(public_key=public_key)}
         task = _verified(envelope, trusted)
-        agents.resolve(connection, task.agent_id)
+        if not agents.is_known(connection, task.agent_id):
+            raise agents.unknown(task.agent_id)
         known = bool(agents.schema_versions(connection, task.type, [task.agent_id]))
         if tasks.is_known(connection, task.task_id):
             raise LetsbeError("task_known", f"task {task.task_id} was submitted before", hint="Sign it anew.")

@@ -183,6 +183,14 @@ def test_an_ambiguous_host_name_lists_the_agents(home: Orchestrator) -> None:
     assert all(agent_id in done.stderr for agent_id in ids)
 
 
+def test_a_host_name_that_is_the_id_of_another_agent_takes_nothing_from_it(home: Orchestrator) -> None:
+    victim = add_agent(home)
+    add_agent(home, victim)
+    done = home.run("submit", "ECHO", '{"message": "x"}', "--agent", victim, "--output", "json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["agent_id"] == victim
+
+
 def test_a_payload_past_the_limit_is_refused(home: Orchestrator) -> None:
     add_agent(home)
     done = home.run("submit", "ECHO", "-", "--agent", "web-1", stdin='{"a": "' + "x" * 9_000_000 + '"}')
