@@ -158,6 +158,7 @@ def _verified(envelope: Envelope, trusted: dict[str, TrustedKey]) -> Task:
                 hint="`letsbe-orchestrator keys list` shows them; for a key that only the host trusts: --public-key.",
             )
         task = _decoded(content(envelope), "the envelope")
+        _check_names(task.type, task.requested_by)
     except MalformedEnvelope as error:
         raise LetsbeError("invalid_envelope", str(error), hint="Give what `letsbe-orchestrator sign` prints.") from None
     try:
@@ -221,13 +222,21 @@ def _read(path: str, most: int) -> tuple[str, bytes]:
 
 
 def _check(order: Order) -> None:
-    if not _TYPE.fullmatch(order.type):
-        raise LetsbeError(
-            "usage", f"{order.type!r} is no task type", hint="Types are written like FILE_WRITE, or file-write."
-        )
-    if len(order.requested_by) > 200:
-        raise LetsbeError("usage", "--requested-by has more than 200 characters", hint="Shorten it.")
+    _check_names(order.type, order.requested_by)
     _check_times(order.expires_at, order.not_before or 0)
+
+
+def _check_names(task_type: str, requested_by: str) -> None:
+    if not _TYPE.fullmatch(task_type):
+        raise LetsbeError(
+            "usage", f"{task_type!r} is no task type", hint="Types are written like FILE_WRITE, or file-write."
+        )
+    if len(requested_by) > 200 or not requested_by.isprintable():
+        raise LetsbeError(
+            "usage",
+            "the name of who asks has more than 200 characters, or such as can't be printed",
+            hint="Give another --requested-by.",
+        )
 
 
 def _check_times(expires_at: float, not_before: float) -> None:

@@ -58,6 +58,7 @@ def place(home: Orchestrator) -> Path:
         (["tasks", "--home", "/nonexistent"], 1, "/nonexistent is no orchestrator home"),
         (["submit", "ECHO", "{}", "--agent", "nobody"], 1, "no agent 'nobody'"),
         (["submit", "ECHO", "{", "--agent", "web-1"], 2, "the payload is no JSON"),
+        (["submit", "ECHO", "{}", "--agent", "web-1", "--requested-by", "al\nice"], 2, "the name of who asks"),
         (["submit", "ECHO", '{"a": tru}', "--agent", "web-1"], 2, "(byte 10)"),
         (["submit", "ECHO", "[]", "--agent", "web-1"], 2, "the payload is JSON, but not an object"),
         (["submit", "ECHO", "@/nonexistent.json", "--agent", "web-1"], 1, "/nonexistent.json: No such file"),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import os
+import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from letsbe.agent import identity
-from letsbe.orchestrator import key_sets, keyring, signing
+from letsbe.orchestrator import key_sets, keyring, signing, submission
 from letsbe.protocol import MAX_KEYS, new_id
 from tests.agents import Agent
 from tests.orchestrator_fixture import Orchestrator
@@ -206,6 +208,29 @@ def test_a_task_is_signed_on_a_machine_without_home_or_database(orchestrator: Or
     ):
         refused = orchestrator.run("submit", "--envelope", "-", stdin=json.dumps(bad))
         assert (refused.returncode, reason in refused.stderr) == (code, True), refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"type": "E" * 65}, "is no task type"),
+        ({"type": "ECHO\0"}, "is no task type"),
+        ({"requested_by": "al\0ice"}, "the name of who asks"),
+        ({"requested_by": "alice\x1b[2J"}, "the name of who asks"),
+    ],
+    ids=["long type", "type with NUL", "name with NUL", "name that commands a terminal"],
+)
+def test_an_envelope_is_asked_what_any_submission_is(
+    home: Orchestrator, tmp_path: Path, changes: dict[str, str], reason: str
+) -> None:
+    path, public = new_key(tmp_path)
+    order = {"type": "ECHO", "payload": {}, "agent": None, "expires_at": time.time() + 60}
+    key = signing.load_key(str(path))
+    task, _ = submission.signed(submission.Order(**order), add_agent(home), 1, [key])  # type: ignore[arg-type]
+    envelope = signing.sign(msgspec.structs.replace(task, **changes), [key])
+    words = ["submit", "--envelope", "-", "--public-key", public]
+    refused = home.run(*words, stdin=msgspec.json.encode(envelope).decode())
+    assert (refused.returncode, reason in refused.stderr) == (2, True), refused.stderr
 
 
 def test_an_envelope_of_a_key_that_only_the_host_trusts_needs_its_public_half(
