@@ -44,6 +44,9 @@ MAX_RESULT_BYTES = 1024 * 1024
 #: Most keys in a key set.
 MAX_KEYS = 20
 
+#: Most attempts that one poll can name, and so the most whose leases it can renew.
+MAX_RUNNING = 100
+
 #: Longest reason of a hold, in characters.
 MAX_HOLD_REASON = 200
 
@@ -246,7 +249,7 @@ class PollRequest(Struct, frozen=True, kw_only=True):
     inventory_digest: Annotated[str, Meta(max_length=64)] = ""
     hold: Hold | None = None
     outbox_depth: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
-    running: Annotated[list[AttemptProgress], Meta(max_length=100)] = []
+    running: Annotated[list[AttemptProgress], Meta(max_length=MAX_RUNNING)] = []
     max_tasks: Annotated[int, Meta(ge=0, le=100)] = 10
     key_set_version: Annotated[
         Annotated[int, Meta(ge=0, le=1_000_000_000)] | None,

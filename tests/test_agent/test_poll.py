@@ -6,16 +6,21 @@ import json
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select, update
 
 from letsbe.agent import identity
 from letsbe.agent.locks import Locks, holder_now
 from letsbe.agent.poll import Poll
 from letsbe.agent.worker import Worker
 from letsbe.errors import LetsbeError
+from letsbe.orchestrator.tables import tasks
+from letsbe.orchestrator.tasks import sweep
+from letsbe.protocol import MAX_RUNNING
 from tests.agents import Agent
 from tests.orchestrator_fixture import Orchestrator
 from tests.test_agent.conftest import agent_id, connect
@@ -136,6 +141,24 @@ def test_key_trusted_for_some_executors_can_not_reach_others_through_composite(
     assert outcome is not None
     assert (outcome["status"], outcome["error"]["code"]) == ("refused", "policy_denied")
     assert not (enrolled.root / "note").exists()
+
+
+def test_no_more_are_claimed_than_whose_leases_are_renewed(orchestrator: Orchestrator, enrolled: Agent) -> None:
+    section = {"url": orchestrator.url, "ca_file": str(orchestrator.ca_file)}
+    enrolled.configure(orchestrator=section, poll={"max_tasks": 60})
+    for number in range(MAX_RUNNING + 10):
+        payload = {"path": str(enrolled.root / str(number)), "content": "x"}
+        orchestrator.submit("FILE_WRITE", payload, agent=agent_id(enrolled))
+    with Locks(str(enrolled.state_dir)).hold({"work"}, holder_now("poll", None)):
+        for _ in range(3):
+            assert enrolled.cli("poll").returncode == 0
+        with orchestrator.database() as connection:
+            connection.execute(update(tasks).where(tasks.c.state == "claimed").values(lease_until=0))
+        assert enrolled.cli("poll").returncode == 0
+    with orchestrator.database() as connection:
+        sweep(connection, time.time())
+        found = connection.scalars(select(tasks.c.state)).all()
+    assert Counter(found) == {"claimed": MAX_RUNNING, "waiting": 10}
 
 
 def test_cancelled_before_it_began(orchestrator: Orchestrator, enrolled: Agent) -> None:
