@@ -378,6 +378,17 @@ class TestFailures:
         assert outcome["success"] is True
         assert any("cut" in warning for warning in outcome["warnings"])
 
+    def test_error_that_is_larger_than_what_is_taken_is_cut(self, orchestrator: Orchestrator, enrolled: Agent) -> None:
+        orchestrator.stop()
+        orchestrator.configure(result_bytes=1024)
+        orchestrator.start()
+        task = orchestrator.submit("ECHO", {"\u20ac" * 1500: 1}, agent=agent_id(enrolled))
+        assert enrolled.cli("poll").returncode == 0
+        outcome = orchestrator.outcome(task)
+        assert outcome is not None
+        assert outcome["error"]["code"] == "invalid_payload"
+        assert outcome["error"]["message"].endswith("\u20ac...")
+
 
 def test_state_that_can_not_be_made(agent: Agent) -> None:
     shutil.rmtree(agent.state_dir, ignore_errors=True)
