@@ -129,7 +129,8 @@ class Poll:
 
             intake = Intake(self.config, journal, me)
             self.polled.offered += len(answer.tasks)
-            intake.receive(answer.tasks, server_clock(answer.server_time))
+            if intake.receive(answer.tasks, server_clock(answer.server_time)):
+                self.polled.delivered += outbox.deliver()
             self.polled.delivered += intake.claim(client, outbox)
             intake.cancel(answer.cancel)
         return client
