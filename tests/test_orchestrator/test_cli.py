@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import requests
+from sqlalchemy import update
 
+from letsbe.orchestrator.tables import tasks
 from letsbe.orchestrator.views import list_tasks
 from letsbe.protocol import epoch
 from tests.orchestrator_fixture import Orchestrator, run
@@ -205,6 +207,14 @@ def test_cancel_ends_a_waiting_task_once(home: Orchestrator) -> None:
     again = home.run("cancel", task_id)
     assert again.returncode == 1
     assert "is cancelled already" in again.stderr
+
+
+def test_cancel_says_when_a_lapsed_task_ends_without_its_agent(home: Orchestrator) -> None:
+    task_id = home.submit("ECHO", agent=add_agent(home), timeout_s=90)
+    with home.database() as connection:
+        connection.execute(update(tasks).values(state="lapsed", expires_at=epoch("2096-11-23T10:00:00Z")))
+    done = home.run("cancel", task_id, "--output", "text")
+    assert "without one it ends at 2096-11-23T10:01:30Z" in done.stdout
 
 
 def test_waiting_ends_with_124_and_the_task_goes_on(home: Orchestrator) -> None:
