@@ -41,6 +41,12 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 #: Largest result the reference orchestrator keeps, in bytes; past it the answer is 413 with this limit.
 MAX_RESULT_BYTES = 1024 * 1024
 
+#: Most keys in a key set.
+MAX_KEYS = 20
+
+#: Most attempts that one poll can name, and so the most whose leases it can renew.
+MAX_RUNNING = 100
+
 #: Longest reason of a hold, in characters.
 MAX_HOLD_REASON = 200
 
@@ -148,7 +154,7 @@ class KeySet(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     version: Annotated[int, Meta(ge=1, le=1_000_000_000)]
-    keys: Annotated[dict[KeyName, TrustedKey], Meta(min_length=1, max_length=20)]
+    keys: Annotated[dict[KeyName, TrustedKey], Meta(min_length=1, max_length=MAX_KEYS)]
     created_at: Instant
 
 
@@ -243,7 +249,7 @@ class PollRequest(Struct, frozen=True, kw_only=True):
     inventory_digest: Annotated[str, Meta(max_length=64)] = ""
     hold: Hold | None = None
     outbox_depth: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
-    running: Annotated[list[AttemptProgress], Meta(max_length=100)] = []
+    running: Annotated[list[AttemptProgress], Meta(max_length=MAX_RUNNING)] = []
     max_tasks: Annotated[int, Meta(ge=0, le=100)] = 10
     key_set_version: Annotated[
         Annotated[int, Meta(ge=0, le=1_000_000_000)] | None,

@@ -17,6 +17,7 @@ _STATES = {
     "again": "received",
     "started": "started",
     "finished": "finished",
+    "owed": "finished",
     "acked": "acked",
     "parked": "parked",
 }

@@ -33,23 +33,25 @@ class Intake:
         self._inbox = Inbox(config.state_dir)
         self._held = hold.current(journal)
 
-    def receive(self, offers: Iterable[TaskOffer], server_now: float) -> None:
-        """Journal offered tasks, before any is claimed."""
+    def receive(self, offers: Iterable[TaskOffer], server_now: float) -> bool:
+        """Journal offered tasks, before any is claimed; whether outcomes are owed again that had been delivered."""
+        owed = False
         for offer in offers:
             bind(task_id=offer.task_id)
-            self._receive(offer, server_now)
+            known = self._journal.get(offer.task_id)
+            if known is None:
+                self._receive(offer, server_now)
+            elif known.attempt_id != offer.attempt_id or known.state in ("acked", "parked"):
+                logger().warning("task offered again, not run again", state=known.state)
+                owed |= self._journal.offered_again(offer.task_id, offer.attempt_id)
         bind(task_id=None)
+        return owed
 
     def _receive(self, offer: TaskOffer, server_now: float) -> None:
         """Journal an offered task; one that is not believed is finished at once, with the reason.
 
         What a hold keeps out is left with the orchestrator.
         """
-        known = self._journal.get(offer.task_id)
-        if known is not None:
-            if known.attempt_id != offer.attempt_id:
-                logger().warning("task offered again, refused", state=known.state)
-            return
         run = Run(
             id=offer.task_id,
             attempt_id=offer.attempt_id,

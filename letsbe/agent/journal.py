@@ -123,6 +123,23 @@ class Journal(JournalFile):
         sql = "UPDATE run SET state = 'parked', note = ? WHERE id = ? AND state = 'finished'"
         self._tell(run_id, "parked", sql, (note, run_id))
 
+    def offered_again(self, run_id: str, attempt_id: str) -> bool:
+        """The orchestrator offers a task that it gave to this agent before: its database was put back from a backup.
+
+        What the task comes to is reported under the attempt that it knows now, also an outcome that it had taken or
+        refused: then True. No task runs again for it, and a run that was never the orchestrator's stays as it is.
+        """
+        with self._writing():
+            self._db.execute(
+                "UPDATE run SET attempt_id = ? WHERE id = ? AND attempt_id IS NOT NULL", (attempt_id, run_id)
+            )
+            updated = self._db.execute(
+                "UPDATE run SET state = 'finished', note = '' WHERE id = ? AND state IN ('acked', 'parked')", (run_id,)
+            )
+            if updated.rowcount:
+                audit.append(self._db, run_id, "owed")
+        return updated.rowcount == 1
+
     def replace_outcome(self, run_id: str, outcome: bytes) -> None:
         """The outcome cut down to what the orchestrator takes."""
         sql = "UPDATE run SET outcome = ? WHERE id = ? AND state = 'finished'"

@@ -24,7 +24,15 @@ from letsbe.agent.log import logger
 from letsbe.agent.outbox import Outbox
 from letsbe.agent.reporting import Report
 from letsbe.errors import LetsbeError
-from letsbe.protocol import PROBLEM_AGENT_UNKNOWN, AttemptProgress, JournalHead, PollLimits, PollRequest, PollResponse
+from letsbe.protocol import (
+    MAX_RUNNING,
+    PROBLEM_AGENT_UNKNOWN,
+    AttemptProgress,
+    JournalHead,
+    PollLimits,
+    PollRequest,
+    PollResponse,
+)
 
 #: Clocks that differ by more are worth a warning.
 SKEW_S = 60.0
@@ -122,7 +130,8 @@ class Poll:
 
             intake = Intake(self.config, journal, me)
             self.polled.offered += len(answer.tasks)
-            intake.receive(answer.tasks, server_clock(answer.server_time))
+            if intake.receive(answer.tasks, server_clock(answer.server_time)):
+                self.polled.delivered += outbox.deliver()
             intake.cancel(answer.cancel)
             self.polled.delivered += intake.claim(client, outbox)
         return client
@@ -164,13 +173,14 @@ class Poll:
         ]
         held = hold.current(journal)
         head = journal.head()
-        wants_none = held is not None and not held.allow
+        # No more than whose leases can be renewed: what waits for a long task is safe with the orchestrator.
+        wanted = 0 if held is not None and not held.allow else MAX_RUNNING - len(running)
         return PollRequest(
             version=__version__,
             hold=None if held is None else held.as_wire(),
             outbox_depth=journal.outbox_depth(),
-            running=running[:100],
-            max_tasks=0 if wants_none else self.config.poll.max_tasks,
+            running=running[:MAX_RUNNING],
+            max_tasks=max(0, min(wanted, self.config.poll.max_tasks)),
             key_set_version=None if self.config.orchestrator.trusted_keys else me.key_set_version,
             host_runs=told.runs,
             journal=JournalHead(seq=head.seq, hash=head.hash),

@@ -99,18 +99,31 @@ def heartbeat(connection: Connection, agent_id: str, request: PollRequest, now: 
 
 
 def resolve(connection: Connection, agent: str) -> str:
-    """The id of the agent with this id or host name. Raises ``agent_unknown``, ``agent_ambiguous``."""
-    found = connection.scalars(
-        select(agents.c.agent_id).where(or_(agents.c.agent_id == agent, agents.c.hostname == agent))
-    ).all()
+    """The id of the agent with this id or host name. Raises ``agent_unknown``, ``agent_ambiguous``.
+
+    An id comes first: a host name is what an agent says of itself, and may be another one's id.
+    """
+    if is_known(connection, agent):
+        return agent
+    found = connection.scalars(select(agents.c.agent_id).where(agents.c.hostname == agent)).all()
     if not found:
-        raise LetsbeError("agent_unknown", f"no agent {agent!r}", hint="`letsbe-orchestrator agents` lists them.")
+        raise unknown(agent)
     if len(found) > 1:
         raise LetsbeError(
             "agent_ambiguous", f"several agents are {agent!r}", hint=f"Name one by its id: {', '.join(found)}."
         )
     agent_id: str = found[0]
     return agent_id
+
+
+def is_known(connection: Connection, agent_id: str) -> bool:
+    """Whether there is an agent with this id."""
+    return connection.scalar(select(agents.c.agent_id).where(agents.c.agent_id == agent_id)) is not None
+
+
+def unknown(agent: str) -> LetsbeError:
+    """That there is no such agent."""
+    return LetsbeError("agent_unknown", f"no agent {agent!r}", hint="`letsbe-orchestrator agents` lists them.")
 
 
 def labelled(connection: Connection, labels: dict[str, str]) -> list[str]:

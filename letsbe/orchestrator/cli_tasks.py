@@ -79,17 +79,26 @@ def show(task: str, payload: bool, home: str, output: str) -> None:
 @home_option
 @output_option
 def cancel(task: str, home: str, output: str) -> None:
-    """Cancel a task; one that an agent holds is stopped at its next poll."""
+    """Cancel a task; one that an agent holds is stopped at its next poll.
+
+    One that has lapsed ends without its agent as soon as it can't be running any more.
+    """
     from letsbe.orchestrator import tasks as machine
+    from letsbe.orchestrator import views
     from letsbe.orchestrator.home import open_home
     from letsbe.orchestrator.sweeping import sweep
+    from letsbe.protocol import epoch, instant
 
     store = open_home(home).store()
     sweep(store, task_ids=[task])
     with store.write() as connection:
         state = machine.cancel(connection, task, time.time())
+        found = views.show_task(connection, task)
     if not is_text(output):
         return write_json({"task_id": task, "state": state})
     if state == machine.State.CANCELLED:
         return click.echo("cancelled")
-    return click.echo(f"the task is {state}: its agent is told at its next poll, and its outcome tells the end")
+    click.echo(f"the task is {state}: its agent is told at its next poll, and its outcome tells the end")
+    if state == machine.State.LAPSED:
+        click.echo(f"without one it ends at {instant(epoch(found.expires_at) + found.timeout_s)}")
+    return None

@@ -13,7 +13,7 @@ from letsbe.decoding import decode
 from letsbe.errors import LetsbeError
 from letsbe.orchestrator import signing
 from letsbe.orchestrator.tables import agents, key_sets
-from letsbe.protocol import Envelope, KeySet, TrustedKey, epoch, instant
+from letsbe.protocol import MAX_KEYS, Envelope, KeySet, TrustedKey, epoch, instant
 from letsbe.signatures import content
 
 #: Key sets in one answer: an agent that is further behind gets the rest with its next poll.
@@ -53,7 +53,8 @@ def append(
 ) -> Current:
     """The next key set, signed by those of ``signers`` that agents will believe.
 
-    Raises ``no_signing_key`` when there is none, ``usage`` when no key of the new set could sign the one after it.
+    Raises ``no_signing_key`` when there is none, ``usage`` when no key of the new set could sign the one after it, and
+    for one that no agent could read: it could never be got past.
     """
     if not any(key.may_do_everything for key in keys.values()):
         raise LetsbeError(
@@ -70,6 +71,7 @@ def append(
             hint="Name one with --key: that of a key in `letsbe-orchestrator keys list` that may do everything.",
         )
     document = KeySet(version=before.version + 1, keys=keys, created_at=instant(now))
+    _refuse_unreadable(document)
     connection.execute(
         insert(key_sets).values(
             version=document.version,
@@ -84,3 +86,14 @@ def followed(connection: Connection) -> dict[int | None, int]:
     """How many agents are at which version; None: those whose own configuration names the keys, or never polled."""
     rows = connection.execute(select(agents.c.key_set_version, func.count()).group_by(agents.c.key_set_version))
     return {row[0]: row[1] for row in rows}
+
+
+def _refuse_unreadable(document: KeySet) -> None:
+    try:
+        decode(msgspec.json.encode(document), KeySet)
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        raise LetsbeError(
+            "usage",
+            f"agents would not take such a key set: {error}",
+            hint=f"At most {MAX_KEYS} keys are taken; retire one first: `letsbe-orchestrator keys retire NAME`.",
+        ) from error

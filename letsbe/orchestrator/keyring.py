@@ -7,6 +7,7 @@ hosts whose configuration names the older one would believe nothing else.
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import re
 from collections.abc import Iterable
@@ -31,10 +32,24 @@ def signing_keys(home: Home, trusted: Iterable[TrustedKey]) -> list[Ed25519Priva
     return [signing.load_key(home.signing_key), *(key for key in older if signing.public_text(key) in public)]
 
 
+def task_keys(home: Home, found: Current) -> list[Ed25519PrivateKey]:
+    """The keys that sign a task. Raises ``no_signing_key`` when no agent that follows ``found`` would believe it."""
+    keys = signing_keys(home, found.keys.values())
+    if not {signing.public_text(key) for key in keys} & {key.public_key for key in found.keys.values()}:
+        raise LetsbeError(
+            "no_signing_key",
+            f"no private key here is in key set {found.version} ({', '.join(found.keys)}): agents would refuse it",
+            hint="Put back the signing.key from after the last `letsbe-orchestrator keys rotate`, or have agents trust"
+            " the one that is here: `letsbe-orchestrator keys add`, with --key and a key that may do everything.",
+        )
+    return keys
+
+
 def rotate(home: Home, store: Store, now: float) -> Current:
     """A new signing key beside the one that signs now; agents trust both from their next poll on.
 
-    What a crash cut off is completed by the next call. Raises ``signing_key_unreadable``, ``no_signing_key``.
+    What a crash cut off is completed by the next call. Raises ``signing_key_unreadable``, ``no_signing_key``, and
+    ``usage`` when there are as many keys as agents take.
     """
     old = signing.load_key(home.signing_key)
     pending = f"{home.signing_key}.next"
@@ -44,7 +59,7 @@ def rotate(home: Home, store: Store, now: float) -> Current:
     with store.write() as connection:
         found = key_sets.current(connection, home.public_key())
         if public not in {key.public_key for key in found.keys.values()}:
-            keys = {**found.keys, f"main-{found.version + 1}": TrustedKey(public_key=public)}
+            keys = {**found.keys, _free_name(found): TrustedKey(public_key=public)}
             found = key_sets.append(connection, found, keys, [old], now)
     files.write_new(_older(home, signing.public_bytes(old)), files.read(home.signing_key))
     files.replace(home.signing_public_key, public.encode() + b"\n")
@@ -54,7 +69,7 @@ def rotate(home: Home, store: Store, now: float) -> Current:
 
 
 def add(home: Home, store: Store, name: str, key: TrustedKey, signers: list[Ed25519PrivateKey], now: float) -> Current:
-    """One more key that agents shall trust. Raises ``usage`` for a name that can't be had, ``no_signing_key``."""
+    """One more key that agents shall trust. Raises ``usage`` for what can't be had, ``no_signing_key``."""
     if not _NAME.fullmatch(name):
         raise LetsbeError(
             "usage", f"{name!r} is no name for a key", hint="Letters, digits and ._- are taken, up to 64."
@@ -87,6 +102,11 @@ def retire(home: Home, store: Store, name: str, signers: list[Ed25519PrivateKey]
     if os.path.exists(path):
         os.unlink(path)
     return found
+
+
+def _free_name(found: Current) -> str:
+    names = (f"main-{number}" for number in itertools.count(found.version + 1))
+    return next(name for name in names if name not in found.keys)
 
 
 def _older(home: Home, public_key: bytes) -> str:

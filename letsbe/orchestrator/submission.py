@@ -79,12 +79,12 @@ def submit_all(home: Home, store: Store, order: Order) -> list[Submitted]:
     """Sign a task for each agent of an order, and queue all of them or none.
 
     Raises ``agent_unknown``, ``agent_ambiguous``, ``invalid_payload``, ``payload_too_large``, ``usage``,
-    ``signing_key_unreadable``, ``database_unavailable``.
+    ``signing_key_unreadable``, ``no_signing_key``, ``database_unavailable``.
     """
     _check(order)
     with store.read() as connection:
         trusted = key_sets.current(connection, home.public_key())
-        keys = keyring.signing_keys(home, trusted.keys.values())
+        keys = keyring.task_keys(home, trusted)
         chosen = _chosen(connection, order)
         versions = agents.schema_versions(connection, order.type, chosen)
     # Before the transaction: polls may have to wait for its end.
@@ -140,7 +140,8 @@ def submit_signed(home: Home, store: Store, envelope: Envelope, public_key: str 
         if public_key is not None:
             trusted = {"--public-key": TrustedKey(public_key=public_key)}
         task = _verified(envelope, trusted)
-        agents.resolve(connection, task.agent_id)
+        if not agents.is_known(connection, task.agent_id):
+            raise agents.unknown(task.agent_id)
         known = bool(agents.schema_versions(connection, task.type, [task.agent_id]))
         if tasks.is_known(connection, task.task_id):
             raise LetsbeError("task_known", f"task {task.task_id} was submitted before", hint="Sign it anew.")
@@ -157,6 +158,7 @@ def _verified(envelope: Envelope, trusted: dict[str, TrustedKey]) -> Task:
                 hint="`letsbe-orchestrator keys list` shows them; for a key that only the host trusts: --public-key.",
             )
         task = _decoded(content(envelope), "the envelope")
+        _check_names(task.type, task.requested_by)
     except MalformedEnvelope as error:
         raise LetsbeError("invalid_envelope", str(error), hint="Give what `letsbe-orchestrator sign` prints.") from None
     try:
@@ -221,12 +223,7 @@ def _read(path: str, most: int) -> tuple[str, bytes]:
 
 
 def _check(order: Order) -> None:
-    if not _TYPE.fullmatch(order.type):
-        raise LetsbeError(
-            "usage", f"{order.type!r} is no task type", hint="Types are written like FILE_WRITE, or file-write."
-        )
-    if len(order.requested_by) > 200:
-        raise LetsbeError("usage", "--requested-by has more than 200 characters", hint="Shorten it.")
+    _check_names(order.type, order.requested_by)
     _check_depth(order.payload)
     _check_times(order.expires_at, order.not_before or 0)
 
@@ -235,6 +232,19 @@ def _check_depth(payload: Any) -> None:
     if is_too_deep(payload):
         raise LetsbeError(
             "invalid_payload", f"the payload is nested deeper than {MAX_DEPTH} levels", hint="Agents take none such."
+        )
+
+
+def _check_names(task_type: str, requested_by: str) -> None:
+    if not _TYPE.fullmatch(task_type):
+        raise LetsbeError(
+            "usage", f"{task_type!r} is no task type", hint="Types are written like FILE_WRITE, or file-write."
+        )
+    if len(requested_by) > 200 or not requested_by.isprintable():
+        raise LetsbeError(
+            "usage",
+            "the name of who asks has more than 200 characters, or such as can't be printed",
+            hint="Give another --requested-by.",
         )
 
 

@@ -11,7 +11,9 @@
 A task has one attempt, named when it is first offered. Once claimed it is never offered again, whatever happens: the
 orchestrator can't know whether the agent had begun. A lapsed task is one whose agent fell silent: a person sees it,
 and its result is still taken. A cancel ends a task that is waiting or offered (offered, not claimed: the claim will
-be answered with 410); on a claimed one it is a request, which polls deliver, and the outcome tells the end.
+be answered with 410); on a claimed one it is a request, which polls deliver, and the outcome tells the end. A lapsed
+one whose cancel nobody answers, since its agent is gone or has lost its journal, ends when it can't be running any
+more: not begun after ``expires_at``, it has ``timeout_s`` at most.
 
 An outcome counts whatever the state: an agent may refuse a task that it never claimed, and what was done was done.
 Every function works inside the caller's write transaction. ``now`` is in seconds since the epoch.
@@ -182,7 +184,7 @@ def cancel(connection: Connection, task_id: str, now: float) -> State:
     state = State(row.state)
     if state in ENDED:
         raise LetsbeError("task_gone", f"task {task_id} is {state} already")
-    if state in UNCLAIMED:
+    if state in UNCLAIMED or (state == State.LAPSED and row.expires_at + row.timeout_s <= now):
         state = State.CANCELLED
         _change(connection, task_id, state=state, cancel_requested_at=now, finished_at=now)
     elif row.cancel_requested_at is None:
@@ -191,8 +193,10 @@ def cancel(connection: Connection, task_id: str, now: float) -> State:
 
 
 def sweep(connection: Connection, now: float, *these: ColumnElement[bool]) -> None:
-    """Mark what the clock has ended: unclaimed tasks past ``expires_at``, claimed ones past their lease.
+    """Mark what the clock has ended.
 
+    Unclaimed tasks past ``expires_at``, claimed ones past their lease, and lapsed ones that were cancelled and can't be
+    running any more.
     Of all tasks, or of ``these``; see :mod:`letsbe.orchestrator.sweeping`, which reads first.
     """
     for which, values in _ends(now):
@@ -211,9 +215,15 @@ def _ends(now: float) -> tuple[tuple[ColumnElement[bool], dict[str, Any]], ...]:
     """What the clock ends, and what becomes of it."""
     expired = and_(tasks.c.state.in_(UNCLAIMED), tasks.c.expires_at <= now)
     lapsed = and_(tasks.c.state == State.CLAIMED, ~tasks.c.lease_until.between(now, now + _LEASES_END_S))
+    over = and_(
+        tasks.c.state == State.LAPSED,
+        tasks.c.cancel_requested_at.is_not(None),
+        tasks.c.expires_at + tasks.c.timeout_s <= now,
+    )
     return (
         (expired, {"state": State.EXPIRED, "finished_at": tasks.c.expires_at}),
         (lapsed, {"state": State.LAPSED}),
+        (over, {"state": State.CANCELLED, "finished_at": now}),
     )
 
 
@@ -238,7 +248,14 @@ def _waiting(task: Task, envelope: Envelope) -> dict[str, object]:
 
 def _locked(connection: Connection, agent_id: str | None, task_id: str) -> AnyRow:
     row = connection.execute(
-        select(tasks.c.agent_id, tasks.c.state, tasks.c.attempt_id, tasks.c.expires_at, tasks.c.cancel_requested_at)
+        select(
+            tasks.c.agent_id,
+            tasks.c.state,
+            tasks.c.attempt_id,
+            tasks.c.expires_at,
+            tasks.c.timeout_s,
+            tasks.c.cancel_requested_at,
+        )
         .where(tasks.c.task_id == task_id)
         .with_for_update()
     ).one_or_none()

@@ -18,17 +18,19 @@ def await_outcome(store: Store, task_id: str, seconds: float) -> Outcome:
         sweeping.sweep(store, task_ids=[task_id])
         with store.read() as connection:
             outcome = views.outcome_of(connection, task_id)
-            state = views.show_task(connection, task_id).state
+            task = views.show_task(connection, task_id)
         if outcome is not None:
             return outcome
-        if state == tasks.State.CANCELLED:
-            raise LetsbeError("cancelled", f"task {task_id} was cancelled before the agent took it")
-        if state == tasks.State.EXPIRED:
+        if task.state == tasks.State.CANCELLED:
+            taken = task.lease_until is not None
+            how = ", and its agent never said what came of it" if taken else " before the agent took it"
+            raise LetsbeError("cancelled", f"task {task_id} was cancelled{how}")
+        if task.state == tasks.State.EXPIRED:
             raise LetsbeError("expired_task", f"task {task_id} expired before the agent took it")
         if time.monotonic() >= deadline:
             raise LetsbeError(
                 "timed_out",
-                f"task {task_id} is {state} after {seconds:g} s; it goes on",
+                f"task {task_id} is {task.state} after {seconds:g} s; it goes on",
                 hint=f"letsbe-orchestrator show {task_id}",
             )
         time.sleep(min(0.2, max(0.0, deadline - time.monotonic())))

@@ -9,20 +9,24 @@ import socketserver
 import threading
 import time
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 import pytest
+from sqlalchemy import delete, select, update
 
 from letsbe.agent import alarm, breaker, client, identity
 from letsbe.agent.locks import Locks, holder_now
 from letsbe.agent.poll import Poll
 from letsbe.agent.worker import Worker
 from letsbe.errors import LetsbeError
-from letsbe.orchestrator import signing, tasks
-from letsbe.protocol import TASK_PAYLOAD_TYPE, Envelope, Signature, Task, instant, new_id, pae
+from letsbe.orchestrator import signing, submission
+from letsbe.orchestrator.tables import results, tasks
+from letsbe.orchestrator.tasks import submit, sweep
+from letsbe.protocol import MAX_RUNNING, TASK_PAYLOAD_TYPE, Envelope, Signature, Task, instant, new_id, pae
 from tests.agents import Agent
 from tests.orchestrator_fixture import Orchestrator
 from tests.test_agent.conftest import agent_id, connect
@@ -138,7 +142,7 @@ def submit_bytes(orchestrator: Orchestrator, agent: Agent, payload: bytes) -> st
         signatures=[Signature(sig=b64encode(signature).decode())],
     )
     with orchestrator.database() as connection:
-        tasks.submit(connection, [(task, envelope)])
+        submit(connection, [(task, envelope)])
     return task.task_id
 
 
@@ -227,6 +231,94 @@ def test_key_trusted_for_some_executors_can_not_reach_others_through_composite(
     assert outcome is not None
     assert (outcome["status"], outcome["error"]["code"]) == ("refused", "policy_denied")
     assert not (enrolled.root / "note").exists()
+
+
+def test_no_more_are_claimed_than_whose_leases_are_renewed(orchestrator: Orchestrator, enrolled: Agent) -> None:
+    section = {"url": orchestrator.url, "ca_file": str(orchestrator.ca_file)}
+    enrolled.configure(orchestrator=section, poll={"max_tasks": 60})
+    for number in range(MAX_RUNNING + 10):
+        payload = {"path": str(enrolled.root / str(number)), "content": "x"}
+        orchestrator.submit("FILE_WRITE", payload, agent=agent_id(enrolled))
+    with Locks(str(enrolled.state_dir)).hold({"work"}, holder_now("poll", None)):
+        for _ in range(3):
+            assert enrolled.cli("poll").returncode == 0
+        with orchestrator.database() as connection:
+            connection.execute(update(tasks).where(tasks.c.state == "claimed").values(lease_until=0))
+        assert enrolled.cli("poll").returncode == 0
+    with orchestrator.database() as connection:
+        sweep(connection, time.time())
+        found = connection.scalars(select(tasks.c.state)).all()
+    assert Counter(found) == {"claimed": MAX_RUNNING, "waiting": 10}
+
+
+class TestPutBack:
+    """The orchestrator's database is that of before it gave away the task."""
+
+    @staticmethod
+    def put_back(orchestrator: Orchestrator, task: str, *, offered: bool) -> None:
+        values = {"finished_at": None, "status": None, "lease_until": None}
+        values |= {"state": "offered"} if offered else {"state": "waiting", "attempt_id": None}
+        with orchestrator.database() as connection:
+            connection.execute(update(tasks).where(tasks.c.task_id == task).values(values))
+            connection.execute(delete(results).where(results.c.task_id == task))
+
+    @pytest.mark.parametrize("offered", [True, False], ids=["offered already", "not offered yet"])
+    @pytest.mark.parametrize("parked", [True, False], ids=["parked", "acked"])
+    def test_what_was_done_is_told_again_not_done_again(
+        self, orchestrator: Orchestrator, enrolled: Agent, offered: bool, parked: bool
+    ) -> None:
+        section = {"url": orchestrator.url, "ca_file": str(orchestrator.ca_file)}
+        enrolled.configure(orchestrator=section, poll={"max_tasks": 1})
+        path = enrolled.root / "note"
+        task = orchestrator.submit("FILE_WRITE", {"path": str(path), "content": "x"}, agent=agent_id(enrolled))
+        assert enrolled.cli("poll").returncode == 0
+        outcome = orchestrator.outcome(task)
+        assert outcome is not None
+        path.unlink()
+        if parked:
+            with closing(enrolled.journal()) as journal:
+                assert journal.offered_again(task, new_id())
+                journal.park(task, "it does not know the attempt")
+        self.put_back(orchestrator, task, offered=offered)
+        other = orchestrator.submit("ECHO", {}, agent=agent_id(enrolled))
+        assert enrolled.cli("poll").returncode == 0
+        assert orchestrator.outcome(task) == outcome
+        assert not path.exists()
+        assert enrolled.cli("poll").returncode == 0
+        assert orchestrator.outcome(other) is not None
+        with closing(enrolled.journal()) as journal:
+            assert journal.verify().whole
+
+    def test_what_is_still_to_be_done_is_done_once(
+        self, orchestrator: Orchestrator, enrolled: Agent, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = str(enrolled.root / "log")
+        payload = {"path": path, "content": "x", "mode": "append"}
+        task = orchestrator.submit("FILE_WRITE", payload, agent=agent_id(enrolled))
+        monkeypatch.setattr(Worker, "work", lambda *_: None)
+        Poll(enrolled.config).run()
+        monkeypatch.undo()
+        self.put_back(orchestrator, task, offered=False)
+        for _ in range(2):
+            assert enrolled.cli("poll").returncode == 0
+        assert Path(path).read_text() == "x"
+        outcome = orchestrator.outcome(task)
+        assert outcome is not None
+        assert outcome["status"] == "succeeded"
+
+    def test_a_run_of_the_host_is_told_to_nobody_who_offers_its_id(
+        self, orchestrator: Orchestrator, enrolled: Agent
+    ) -> None:
+        run = enrolled.run("FILE_WRITE", {"path": str(enrolled.root / "note"), "content": "x"}).task_id
+        assert run is not None
+        order = submission.Order(
+            type="ECHO", payload={}, agent=agent_id(enrolled), expires_at=time.time() + 60, task_id=run
+        )
+        submission.submit(orchestrator.home, orchestrator.store, order)
+        for _ in range(2):
+            assert enrolled.cli("poll").returncode == 0
+        assert orchestrator.outcome(run) is None
+        assert state_of(enrolled, run) == "finished"
 
 
 def test_cancelled_before_it_began(orchestrator: Orchestrator, enrolled: Agent) -> None:
@@ -488,6 +580,17 @@ class TestFailures:
         assert outcome is not None
         assert outcome["success"] is True
         assert any("cut" in warning for warning in outcome["warnings"])
+
+    def test_error_that_is_larger_than_what_is_taken_is_cut(self, orchestrator: Orchestrator, enrolled: Agent) -> None:
+        orchestrator.stop()
+        orchestrator.configure(result_bytes=1024)
+        orchestrator.start()
+        task = orchestrator.submit("ECHO", {"\u20ac" * 1500: 1}, agent=agent_id(enrolled))
+        assert enrolled.cli("poll").returncode == 0
+        outcome = orchestrator.outcome(task)
+        assert outcome is not None
+        assert outcome["error"]["code"] == "invalid_payload"
+        assert outcome["error"]["message"].endswith("\u20ac...")
 
 
 def test_state_that_can_not_be_made(agent: Agent) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 import requests
+from sqlalchemy import update
 
+from letsbe.orchestrator.tables import tasks
 from letsbe.orchestrator.views import list_tasks
 from letsbe.protocol import epoch
 from tests.orchestrator_fixture import Orchestrator, run
@@ -59,6 +61,7 @@ def place(home: Orchestrator) -> Path:
         (["tasks", "--home", "/nonexistent"], 1, "/nonexistent is no orchestrator home"),
         (["submit", "ECHO", "{}", "--agent", "nobody"], 1, "no agent 'nobody'"),
         (["submit", "ECHO", "{", "--agent", "web-1"], 2, "the payload is no JSON"),
+        (["submit", "ECHO", "{}", "--agent", "web-1", "--requested-by", "al\nice"], 2, "the name of who asks"),
         (["submit", "ECHO", '{"a": tru}', "--agent", "web-1"], 2, "(byte 10)"),
         (["submit", "ECHO", "[]", "--agent", "web-1"], 2, "the payload is JSON, but not an object"),
         (["submit", "ECHO", "@/nonexistent.json", "--agent", "web-1"], 1, "/nonexistent.json: No such file"),
@@ -194,6 +197,14 @@ def test_an_ambiguous_host_name_lists_the_agents(home: Orchestrator) -> None:
     assert all(agent_id in done.stderr for agent_id in ids)
 
 
+def test_a_host_name_that_is_the_id_of_another_agent_takes_nothing_from_it(home: Orchestrator) -> None:
+    victim = add_agent(home)
+    add_agent(home, victim)
+    done = home.run("submit", "ECHO", '{"message": "x"}', "--agent", victim, "--output", "json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["agent_id"] == victim
+
+
 def test_a_payload_past_the_limit_is_refused(home: Orchestrator) -> None:
     add_agent(home)
     done = home.run("submit", "ECHO", "-", "--agent", "web-1", stdin='{"a": "' + "x" * 9_000_000 + '"}')
@@ -207,6 +218,14 @@ def test_cancel_ends_a_waiting_task_once(home: Orchestrator) -> None:
     again = home.run("cancel", task_id)
     assert again.returncode == 1
     assert "is cancelled already" in again.stderr
+
+
+def test_cancel_says_when_a_lapsed_task_ends_without_its_agent(home: Orchestrator) -> None:
+    task_id = home.submit("ECHO", agent=add_agent(home), timeout_s=90)
+    with home.database() as connection:
+        connection.execute(update(tasks).values(state="lapsed", expires_at=epoch("2096-11-23T10:00:00Z")))
+    done = home.run("cancel", task_id, "--output", "text")
+    assert "without one it ends at 2096-11-23T10:01:30Z" in done.stdout
 
 
 def test_waiting_ends_with_124_and_the_task_goes_on(home: Orchestrator) -> None:

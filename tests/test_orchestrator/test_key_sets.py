@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from letsbe.agent import identity
-from letsbe.orchestrator import key_sets, keyring, signing
-from letsbe.protocol import new_id
+from letsbe.orchestrator import key_sets, keyring, signing, submission
+from letsbe.protocol import MAX_KEYS, new_id
 from tests.agents import Agent
 from tests.orchestrator_fixture import Orchestrator
 from tests.test_agent.conftest import agent_id, connect
-from tests.test_orchestrator.fake_agent import registered
+from tests.test_orchestrator.fake_agent import add_agent, registered
 
 
 def told(orchestrator: Orchestrator, *words: str) -> dict[str, object]:
@@ -79,6 +82,27 @@ def test_while_two_keys_are_trusted_both_sign(home: Orchestrator) -> None:
     assert {signing.public_text(key) for key in keys} == {first, home.home.public_key()}
 
 
+def test_a_home_from_before_its_key_was_retired_queues_nothing(home: Orchestrator) -> None:
+    agent = add_agent(home)
+    files = ("signing.key", "signing.pub")
+    before = {name: (home.path / name).read_bytes() for name in files}
+    told(home, "keys", "rotate")
+    after = {name: (home.path / name).read_bytes() for name in files}
+    told(home, "keys", "retire", "main")
+    put_back(home, before)
+    refused = home.run("submit", "ECHO", "{}", "--agent", agent)
+    assert refused.returncode == 1
+    assert "no private key here is in key set 2 (main-1)" in refused.stderr
+    assert home.run("tasks", "--output", "text").stdout.strip() == "No tasks."
+    put_back(home, after)
+    assert home.run("submit", "ECHO", "{}", "--agent", agent).returncode == 0
+
+
+def put_back(home: Orchestrator, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        (home.path / name).write_bytes(content)
+
+
 @pytest.mark.parametrize("crash", ["the key set is there", "the old key is kept", "the public key is told"])
 def test_a_rotation_that_was_cut_off_is_completed(
     home: Orchestrator, monkeypatch: pytest.MonkeyPatch, crash: str
@@ -121,6 +145,31 @@ def test_changes_that_are_refused(home: Orchestrator, words: list[str], reason: 
     assert told(home, "keys", "list")["version"] == 0
 
 
+def test_a_key_set_that_no_agent_would_take_is_not_made(home: Orchestrator) -> None:
+    for _ in range(MAX_KEYS - 1):
+        keyring.rotate(home.home, home.store, 0.0)
+    refused = home.run("keys", "rotate")
+    assert (refused.returncode, "at most 20 keys" in refused.stderr.lower()) == (2, True), refused.stderr
+    assert len(told(home, "keys", "list")["keys"]) == MAX_KEYS  # type: ignore[arg-type]
+    told(home, "keys", "retire", "main")
+    assert list(told(home, "keys", "rotate")["keys"])[-1] == f"main-{MAX_KEYS + 1}"  # type: ignore[call-overload]
+
+
+def test_a_path_that_is_no_text_is_refused(home: Orchestrator) -> None:
+    refused = home.run("keys", "add", "reader", "--public-key", "A" * 43 + "=", "--path", os.fsdecode(b"/srv/\xff"))
+    assert (refused.returncode, "surrogates" in refused.stderr) == (2, True), refused.stderr
+    assert told(home, "keys", "list")["version"] == 0
+
+
+def test_a_rotation_leaves_a_key_with_the_name_of_its_own_alone(home: Orchestrator) -> None:
+    public = "A" * 43 + "="
+    told(home, "keys", "add", "main-2", "--public-key", public, "--executor", "ECHO")
+    found = keyring.rotate(home.home, home.store, 0.0)
+    assert list(found.keys) == ["main", "main-2", "main-3"]
+    assert found.keys["main-2"].public_key == public
+    assert found.keys["main-3"].public_key == home.home.public_key()
+
+
 def test_a_key_with_fewer_rights_can_not_change_the_keys(home: Orchestrator, tmp_path: Path) -> None:
     path, public = new_key(tmp_path)
     told(home, "keys", "add", "reader", "--public-key", public, "--executor", "ECHO", "--path", "/opt/letsbe/a")
@@ -161,11 +210,35 @@ def test_a_task_is_signed_on_a_machine_without_home_or_database(orchestrator: Or
         assert (refused.returncode, reason in refused.stderr) == (code, True), refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"type": "E" * 65}, "is no task type"),
+        ({"type": "ECHO\0"}, "is no task type"),
+        ({"requested_by": "al\0ice"}, "the name of who asks"),
+        ({"requested_by": "alice\x1b[2J"}, "the name of who asks"),
+    ],
+    ids=["long type", "type with NUL", "name with NUL", "name that commands a terminal"],
+)
+def test_an_envelope_is_asked_what_any_submission_is(
+    home: Orchestrator, tmp_path: Path, changes: dict[str, str], reason: str
+) -> None:
+    path, public = new_key(tmp_path)
+    order = {"type": "ECHO", "payload": {}, "agent": None, "expires_at": time.time() + 60}
+    key = signing.load_key(str(path))
+    task, _ = submission.signed(submission.Order(**order), add_agent(home), 1, [key])  # type: ignore[arg-type]
+    envelope = signing.sign(msgspec.structs.replace(task, **changes), [key])
+    words = ["submit", "--envelope", "-", "--public-key", public]
+    refused = home.run(*words, stdin=msgspec.json.encode(envelope).decode())
+    assert (refused.returncode, reason in refused.stderr) == (2, True), refused.stderr
+
+
 def test_an_envelope_of_a_key_that_only_the_host_trusts_needs_its_public_half(
     home: Orchestrator, tmp_path: Path
 ) -> None:
     path, public = new_key(tmp_path)
     made = home.run("sign", "ECHO", "{}", "--agent-id", new_id(), "--key", str(path))
     assert "no signature of a trusted key" in home.run("submit", "--envelope", "-", stdin=made.stdout).stderr
+    add_agent(home, json.loads(base64.b64decode(json.loads(made.stdout)["payload"]))["agent_id"])
     taken = home.run("submit", "--envelope", "-", "--public-key", public, stdin=made.stdout)
-    assert "no agent" in taken.stderr  # the signature is right; there is no such agent here
+    assert "no agent" in taken.stderr  # the signature is right; there is none with this id, only with such a host name

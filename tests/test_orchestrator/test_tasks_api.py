@@ -14,8 +14,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import update
 
 from letsbe import protocol
+from letsbe.errors import LetsbeError
 from letsbe.orchestrator.tables import tasks
 from letsbe.orchestrator.tasks import OFFER_BYTES
+from letsbe.orchestrator.waiting import await_outcome
 from letsbe.protocol import MAX_BODY_BYTES, MAX_RESULT_BYTES, instant, new_id, pae
 from tests.orchestrator_fixture import Orchestrator
 from tests.test_orchestrator.fake_agent import FakeAgent, outcome, problem, registered
@@ -319,6 +321,39 @@ def test_a_waiting_task_is_cancelled_at_once(agent: FakeAgent) -> None:
     assert agent.orchestrator.cancel(task_id) == "cancelled"
     assert agent.offers() == []
     assert agent.poll().json()["cancel"] == []
+
+
+def lapse(agent: FakeAgent, *, expired_s: float) -> tuple[str, str]:
+    """A task that has lapsed, and expired so long ago; it may run for 600 s."""
+    task_id, attempt_id = submit_and_take(agent)
+    with agent.orchestrator.database() as connection:
+        values = {"lease_until": time.time() - 1, "expires_at": time.time() - expired_s}
+        connection.execute(update(tasks).where(tasks.c.task_id == task_id).values(values))
+    assert agent.orchestrator.task(task_id).state == "lapsed"
+    return task_id, attempt_id
+
+
+def test_a_lapsed_task_that_is_cancelled_ends_when_it_can_not_be_running_any_more(agent: FakeAgent) -> None:
+    task_id, attempt_id = lapse(agent, expired_s=300)
+    assert agent.orchestrator.cancel(task_id) == "lapsed"
+    assert agent.poll().json()["cancel"] == [task_id]
+    with agent.orchestrator.database() as connection:
+        connection.execute(update(tasks).where(tasks.c.task_id == task_id).values(expires_at=time.time() - 601))
+    task = agent.orchestrator.task(task_id)
+    assert task.state == "cancelled"
+    assert task.finished_at is not None  # by which it is removed one day
+    assert agent.poll().json()["cancel"] == []
+
+    assert agent.result(task_id, attempt_id, outcome(task_id)).status_code == 200
+    assert agent.orchestrator.task(task_id).state == "finished"
+
+
+def test_a_lapsed_task_that_can_not_be_running_any_more_is_cancelled_at_once(agent: FakeAgent) -> None:
+    task_id, _ = lapse(agent, expired_s=601)
+    assert agent.orchestrator.cancel(task_id) == "cancelled"
+    assert agent.orchestrator.task(task_id).finished_at is not None
+    with pytest.raises(LetsbeError, match="never said what came of it"):
+        await_outcome(agent.orchestrator.store, task_id, 0)
 
 
 def test_what_was_done_in_spite_of_a_cancel_is_told(agent: FakeAgent) -> None:
