@@ -75,9 +75,9 @@ def serve(home: str, host: str | None, port: int | None, plain_http: bool, url_f
     opened = open_home(home)
 
     def ready(url: str) -> None:
+        click.echo(f"listening on {url}")
         if url_file is not None:
             files.replace(os.path.abspath(url_file), f"{url}\n".encode())
-        click.echo(f"listening on {url}")
 
     server.serve(
         opened,

@@ -108,7 +108,7 @@ def test_a_container_that_a_killed_compose_left_half_way(agent: Agent, up: Up, b
     docker("rename", name, half_way)
     if beside:
         labels = stack_labels(half_way)
-        docker("create", "--name", name, *labels, IMAGE)
+        docker("create", "--name", name, "--network", f"{stack.name}_default", "--stop-timeout", "0", *labels, IMAGE)
     mended = reload(agent, stack)
     assert mended.error is None
     names = docker("ps", "--filter", f"label=com.docker.compose.project={stack.name}", "--format", "{{.Names}}")

@@ -100,6 +100,7 @@ def test_moments_in_words() -> None:
     told = [ago(instant(now - seconds), now) for seconds in (-5, 12, 130, 3 * 3600, 5 * 86_400)]
     assert told == ["0 s ago", "12 s ago", "2 min ago", "3 h ago", "5 days ago"]
     due = due_since(now, 600)
-    assert [is_late(instant(now - seconds), due) for seconds in (0, 899, 901)] == [False, False, True]
-    assert is_late(None, due)
+    late = [is_late(instant(now - seconds), due, now) for seconds in (-86_400, 0, 899, 901)]
+    assert late == [True, False, False, True]
+    assert is_late(None, due, now)
     assert visible("a\u202eb\x1bc\n") == "a\\u202eb\\u001bc\n"

@@ -37,7 +37,8 @@ TypeQuery = Annotated[str, QueryParameter(name="type", max_length=255, pattern=_
 def agents_page(request: PageRequest, host: Query = "", show: Query = "", after: Query = "") -> Response[str]:
     """Agents by host name, and how they are."""
     desk: Desk = request.app.state.desk
-    due = due_since(time.time(), desk.home.settings.next_poll_s)
+    now = time.time()
+    due = due_since(now, desk.home.settings.next_poll_s)
     with desk.store.read() as connection:
         total, late = views.count_agents(connection, due)
         found = views.list_agents(
@@ -57,7 +58,7 @@ def agents_page(request: PageRequest, host: Query = "", show: Query = "", after:
         more=len(found) > PAGE_ROWS,
         total=total,
         late=late,
-        is_late=lambda agent: is_late(agent.last_seen_at, due),
+        is_late=lambda agent: is_late(agent.last_seen_at, due, now),
         failures=failures,
         wanted={"host": host, "show": show},
         after=after,
@@ -72,7 +73,8 @@ def agent_page(request: PageRequest, agent_id: PathId) -> Response[str]:
     with desk.store.read() as connection:
         agent = views.show_agent(connection, agent_id)
         found = views.list_tasks(connection, agent_id=agent_id, most=PAGE_ROWS)
-    late = is_late(agent.last_seen_at, due_since(time.time(), desk.home.settings.next_poll_s))
+    now = time.time()
+    late = is_late(agent.last_seen_at, due_since(now, desk.home.settings.next_poll_s), now)
     return page(request, "agent.html", agent=agent, tasks=found, late=late, types=task_types())
 
 

@@ -49,9 +49,9 @@ def ago(moment: str, now: float) -> str:
     return f"{seconds // 86_400} days ago"
 
 
-def is_late(moment: str | None, due: float) -> bool:
+def is_late(moment: str | None, due: float, now: float) -> bool:
     """Whether an agent that was last seen then, or never, should have come again."""
-    return moment is None or not due <= epoch(moment) <= time.time() + SKEW_S
+    return moment is None or not due <= epoch(moment) <= now + SKEW_S
 
 
 def due_since(now: float, next_poll_s: int) -> float:
