@@ -43,8 +43,9 @@ def _tidy_daily(config: Config, journal: Journal) -> None:
     from letsbe.agent.locks import Locks
 
     journal.prune()
-    undo.prune(config.state_dir)
-    rollback_record.sweep(config.state_dir, kept={run.id for run in journal.in_state("started")})
+    running = {run.id for run in journal.in_state("started")}
+    undo.prune(config.state_dir, kept=running)
+    rollback_record.sweep(config.state_dir, kept=running)
     Locks(config.state_dir).sweep()
     _remove_stale_temporaries(config.state_dir)
     inbox = Inbox(config.state_dir)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
 
 from msgspec import Struct
@@ -230,8 +230,8 @@ def _is_changed(found: FileContent | None, change: ChangeRow) -> bool:
     return (found.sha256, found.stat.mode, found.stat.uid, found.stat.gid) != before
 
 
-def prune(state_dir: str) -> None:
-    """Drop snapshots past 30 days, and the oldest past 512 MiB in all."""
+def prune(state_dir: str, kept: Set[str]) -> None:
+    """Drop snapshots past 30 days, and the oldest past 512 MiB in all, but none of the runs that are ``kept``."""
     directory = os.path.join(state_dir, "undo")
     try:
         runs = sorted(os.listdir(directory), reverse=True)  # UUIDv7: newest first
@@ -242,7 +242,7 @@ def prune(state_dir: str) -> None:
         path = os.path.join(directory, run)
         with os.scandir(path) as entries:
             total += sum(entry.stat().st_size for entry in entries)
-        if total > KEPT_BYTES or time.time() - os.stat(path).st_mtime > KEPT_S:
+        if run not in kept and (total > KEPT_BYTES or time.time() - os.stat(path).st_mtime > KEPT_S):
             for name in os.listdir(path):
                 os.unlink(os.path.join(path, name))
             os.rmdir(path)

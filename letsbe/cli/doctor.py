@@ -38,6 +38,7 @@ def _draw(findings: list[Finding]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from letsbe.cli.draw import printable
     from letsbe.cli.output import console
 
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -46,9 +47,9 @@ def _draw(findings: list[Finding]) -> None:
     table.add_column(overflow="fold")
     for finding in findings:
         mark, colour = _MARKS[finding.status]
-        text = Text(finding.observed)
+        text = Text(printable(finding.observed))
         if finding.hint:
-            text.append(f"\n{finding.hint}", "dim")
+            text.append(f"\n{printable(finding.hint)}", "dim")
         table.add_row(Text(mark, f"bold {colour}"), finding.check, text)
     screen = console()
     screen.print(table)

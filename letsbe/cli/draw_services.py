@@ -26,8 +26,8 @@ def draw(data: dict[str, Any]) -> RenderableType:
     if data.get("declared_not_running"):
         parts.append(Text("declared, nothing of it runs", "bold yellow"))
         for one in data["declared_not_running"]:
-            services = printable(", ".join(one["services"]))
-            parts.append(Text.assemble(f"  {printable(one['dir'])}", (f"  {services}", "dim")))
+            where = printable(f"  {one['dir']}  {', '.join(one['services'])}")
+            parts.append(Text.assemble(f"  {printable(one['name'])}", (where, "dim")))
     if data.get("listeners"):
         parts += [Text("listening", "bold"), _listeners(data["listeners"])]
     failed = [unit for unit in data.get("systemd") or [] if unit["active"] == "failed"]

@@ -20,11 +20,13 @@ def shown_progress(runner: Runner) -> Iterator[None]:
     from rich.console import Console
     from rich.text import Text
 
+    from letsbe.cli.draw import printable
+
     with Console(stderr=True, highlight=False).status("working") as line:
 
         def show(step: str, percent: int | None, message: str) -> None:
             done = f" {percent} %" if percent is not None else ""
-            line.update(Text(f"{step}{done} {message}".strip() or "working"))
+            line.update(Text(printable(f"{step}{done} {message}".strip()) or "working"))
 
         runner.on_progress = show
         yield

@@ -60,6 +60,8 @@ def _tasks(tasks: list[Task]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    from letsbe.cli.draw import printable
+
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
     for wraps in (False, False, True):
         table.add_column(no_wrap=not wraps, overflow="fold")
@@ -67,7 +69,7 @@ def _tasks(tasks: list[Task]) -> Table:
         percent = "" if task.percent is None else f"{task.percent} %"
         pid = "" if task.pid is None else f"pid {task.pid}"
         told = [f"since {task.since}", f"by {task.origin}", pid, task.step, percent, task.message]
-        table.add_row(task.id, task.type, Text(", ".join(filter(None, told))))
+        table.add_row(printable(task.id), printable(task.type), Text(printable(", ".join(filter(None, told)))))
     return table
 
 

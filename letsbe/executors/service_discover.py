@@ -64,6 +64,7 @@ class Listener(Struct, kw_only=True):
 class DeclaredStack(Struct, kw_only=True):
     """A stack whose compose files are there, and none of whose containers run."""
 
+    name: Annotated[str, Meta(description="What compose would call its project.")]
     dir: Annotated[str, Meta(description="Its directory.")]
     files: Annotated[list[str], Meta(description="Its compose files.")]
     services: Annotated[list[str], Meta(description="The services that it declares.")]
@@ -169,14 +170,16 @@ class ServiceDiscover(BaseExecutor[Payload, Data]):
         for root in map(canonical, self.host.files.roots):
             for stack in stacks_below(root, Readable(self.host.files)):
                 where = canonical(stack.directory)
-                if where not in running and (not payload.stacks or self._asked_for("", where, payload)):
+                if where not in running and (not payload.stacks or self._asked_for(stack.project, where, payload)):
                     names = sorted(service.name for service in stack.services)
-                    found[where] = DeclaredStack(dir=stack.directory, files=stack.files, services=names)
+                    found[where] = DeclaredStack(
+                        name=stack.project, dir=stack.directory, files=stack.files, services=names
+                    )
         return [found[where] for where in sorted(found)]
 
     def _require_known(self, name: str, stacks: list[DiscoveredStack], declared: list[DeclaredStack]) -> None:
-        known = [*((one.name, one.dir) for one in stacks), *(("", one.dir) for one in declared)]
-        if not any(is_named(project, directory, name, self._canonical) for project, directory in known):
+        known: list[DiscoveredStack | DeclaredStack] = [*stacks, *declared]
+        if not any(is_named(one.name, one.dir, name, self._canonical) for one in known):
             raise unknown_stack(name)
 
     def _listeners(self, found: list[dict[str, Any]], payload: Payload, data: Data) -> list[str]:

@@ -104,11 +104,7 @@ def prune(home: str, older_than: str | None, check: bool) -> None:
     opened = open_home(home)
     store = opened.store()
     before = time.time() - (opened.settings.retention_days * 86_400 if older_than is None else parse_span(older_than))
-    if check:
-        with store.read() as connection:
-            pruned = retention.prunable(connection, before)
-    else:
-        pruned = retention.prune(store, before)
+    pruned = (retention.prunable if check else retention.prune)(store, before)
     verb = "would remove" if check else "removed"
     click.echo(f"{verb} {pruned}")
 

@@ -12,6 +12,7 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, delete, func, or_, select, text
 
 from letsbe.errors import LetsbeError
+from letsbe.orchestrator import sweeping
 from letsbe.orchestrator.store import Store
 from letsbe.orchestrator.tables import enrolments, host_runs, tasks
 from letsbe.orchestrator.tasks import ENDED
@@ -48,8 +49,9 @@ class Pruned(Struct, frozen=True):
 def prune(store: Store, before: float, stop: threading.Event | None = None) -> Pruned:
     """Remove what ended before a moment, in seconds since the epoch, a batch at a time until ``stop`` is set.
 
-    A task that has not ended is never removed, however old it is.
+    A task that has not ended is never removed, however old it is; one that nobody has looked at since it did is.
     """
+    sweeping.sweep(store)
     with store.write() as connection:
         spent = connection.execute(delete(enrolments).where(_spent(before))).rowcount
     return Pruned(
@@ -57,14 +59,16 @@ def prune(store: Store, before: float, stop: threading.Event | None = None) -> P
     )
 
 
-def prunable(connection: Connection, before: float) -> Pruned:
+def prunable(store: Store, before: float) -> Pruned:
     """What :func:`prune` would remove now."""
+    sweeping.sweep(store)
     count = select(func.count())
-    return Pruned(
-        connection.scalar(count.select_from(tasks).where(*_ended(before))) or 0,
-        connection.scalar(count.select_from(enrolments).where(_spent(before))) or 0,
-        connection.scalar(count.select_from(host_runs).where(host_runs.c.told_at < before)) or 0,
-    )
+    with store.read() as connection:
+        return Pruned(
+            connection.scalar(count.select_from(tasks).where(*_ended(before))) or 0,
+            connection.scalar(count.select_from(enrolments).where(_spent(before))) or 0,
+            connection.scalar(count.select_from(host_runs).where(host_runs.c.told_at < before)) or 0,
+        )
 
 
 def take_turn(store: Store, now: float) -> bool:

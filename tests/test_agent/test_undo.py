@@ -221,7 +221,9 @@ def test_snapshots_are_dropped_when_old_or_too_many(agent: Agent, monkeypatch: p
     past = time.time() - 40 * 86_400
     os.utime(directory / runs[0], (past, past))
     monkeypatch.setattr(undo, "KEPT_BYTES", 2500)
-    undo.prune(str(agent.state_dir))
-    assert sorted(os.listdir(directory)) == sorted(runs[2:])
+    undo.prune(str(agent.state_dir), kept=set(runs))
+    assert sorted(os.listdir(directory)) == sorted(runs)
+    undo.prune(str(agent.state_dir), kept={runs[0]})
+    assert sorted(os.listdir(directory)) == sorted([runs[0], *runs[2:]])
     done = agent.cli("undo", runs[1], "--force")
     assert b"no longer kept" in done.stdout

@@ -105,9 +105,11 @@ def test_listeners_lead_to_processes(agent: Agent) -> None:
 def test_what_is_declared_and_does_not_run(machine: tuple[Agent, Stack], outcome: Outcome) -> None:
     agent, _ = machine
     blog = str(agent.root / "blog")
-    assert outcome.data["declared_not_running"] == [
-        {"dir": blog, "files": [f"{blog}/compose.yaml"], "services": ["app", "db"]}
-    ]
+    expected = [{"name": "blog", "dir": blog, "files": [f"{blog}/compose.yaml"], "services": ["app", "db"]}]
+    assert outcome.data["declared_not_running"] == expected
+    for name in ("blog", blog):
+        asked = agent.run("SERVICE_DISCOVER", {"stacks": [name], "include": ["containers"]})
+        assert (asked.error, asked.data["stacks"], asked.data["declared_not_running"]) == (None, [], expected)
 
 
 @pytest.mark.parametrize("by", ["name", "directory", "symlink"])

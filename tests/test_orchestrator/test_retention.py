@@ -45,6 +45,15 @@ def count(home: Orchestrator, table: object = tasks) -> int:
         return connection.scalar(select(func.count()).select_from(table)) or 0  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("arguments", [[], ["--check"]], ids=["removed", "counted"])
+def test_what_nobody_has_looked_at_since_it_ended_is_removed_too(home: Orchestrator, arguments: list[str]) -> None:
+    task = home.submit("ECHO", agent=add_agent(home))
+    with home.database() as connection:
+        connection.execute(update(tasks).where(tasks.c.task_id == task).values(expires_at=OLD))
+    assert " 1 tasks" in home.run("prune", *arguments).stdout
+    assert count(home) == len(arguments)
+
+
 def test_only_what_ended_before_the_span_is_removed(home: Orchestrator) -> None:
     agent = add_agent(home)
     old = {add_task(home, agent, state, OLD if gone else None): gone for state, gone in STATES.items()}
