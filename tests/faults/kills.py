@@ -11,6 +11,8 @@ import time
 
 from tests.agents import Agent, program
 
+#: Every system call by which a run leaves something behind on disk.
+ON_DISK = "fsync,fdatasync,rename,renameat,renameat2,write,pwrite64,fchmod,fchown,unlink,unlinkat,linkat,ftruncate"
 #: The system calls by which a poll leaves something behind, on disk or with the orchestrator, and how often one with a
 #: few tasks makes each; past it there is nothing to kill.
 EFFECTS = {

@@ -14,7 +14,7 @@ import pytest
 
 from letsbe.agent.housekeeping import tidy
 from tests.agents import Agent, program
-from tests.faults.kills import EFFECTS
+from tests.faults.kills import ON_DISK
 from tests.faults.rollbacks import killed, resumed
 
 NAMES = ("a", "b", "c")
@@ -156,7 +156,7 @@ def new_agent(base: Path) -> Agent:
 def effects(agent: Agent, *words: str, payload: Any = None) -> list[str]:
     """The effects of a run that comes to its end, as strace tells of them."""
     log = agent.base / "strace"
-    traced(agent, ["-f", "--seccomp-bpf", "-y", "-o", str(log), "-e", f"trace={EFFECTS}"], *words, payload=payload)
+    traced(agent, ["-f", "--seccomp-bpf", "-y", "-o", str(log), "-e", f"trace={ON_DISK}"], *words, payload=payload)
     return [line.partition(" ")[2].lstrip() for line in log.read_text().splitlines() if "(" in line]
 
 

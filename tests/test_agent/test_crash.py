@@ -19,9 +19,8 @@ from typing import Any
 import pytest
 
 from tests.agents import Agent, program
+from tests.faults.kills import ON_DISK
 
-#: Every system call by which a run leaves something behind.
-EFFECTS = "fsync,fdatasync,rename,renameat,renameat2,write,pwrite64,fchmod,fchown,unlink,unlinkat,linkat,ftruncate"
 #: Agents that are killed side by side.
 AT_ONCE = 4
 
@@ -92,7 +91,7 @@ def traced(agent: Agent, task: str, *options: str) -> int:
     with open(os.devnull, "r+b") as nothing:
         run = agent.start_stopped(*words(agent, task), streams=(nothing, nothing, nothing))
         await_status(run.pid, "State:\tT")
-        trace = ["strace", "-qq", "-e", f"trace={EFFECTS}", "-e", "signal=none", *options, "-p", str(run.pid)]
+        trace = ["strace", "-qq", "-e", f"trace={ON_DISK}", "-e", "signal=none", *options, "-p", str(run.pid)]
         tracer = subprocess.Popen(trace, stderr=subprocess.DEVNULL)
         await_status(run.pid, f"TracerPid:\t{tracer.pid}")
         os.kill(run.pid, signal.SIGCONT)
