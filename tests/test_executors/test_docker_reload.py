@@ -147,7 +147,7 @@ def test_a_moved_tag_is_pulled_and_only_its_service_is_recreated(site: Site) -> 
     assert not foreseen.changed
     assert any("not asked" in warning for warning in foreseen.warnings)
     assert site.local_image() != image
-    outcome = site.reload()
+    outcome = site.reload(stable_s=3)  # longer than compose takes to end: there is a wait to tell of
     assert outcome.error is None
     assert actions(outcome) == {"job.1": "none", "web.1": "recreated"}
     assert [one["after"] for one in outcome.data["images_pulled"]] == [image]

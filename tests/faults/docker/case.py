@@ -43,11 +43,16 @@ class Peer:
 
     command: str
     says: str
+    #: Its exit code; that 15 and 18 of a compose are 1 with one from 2.40 on.
     rc: int = 0
     #: For the printed table, when the expression is no text to read.
     shown: str = ""
     #: It is asked before letsbe is.
     first: bool = False
+
+    def ends_with(self, code: int) -> bool:
+        """Whether the command ended as expected."""
+        return code == self.rc or (code == 1 and self.rc in (15, 18))
 
 
 @dataclass(frozen=True)
