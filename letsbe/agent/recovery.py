@@ -107,7 +107,8 @@ def _resume(config: Config, journal: Journal, resumption: Resumption, killed: in
 
 
 def _killed(count: int) -> list[str]:
-    return [f"{count} processes that it had started were still running and were killed"] if count else []
+    processes = "1 process" if count == 1 else f"{count} processes"
+    return [f"what it had started still ran and was killed: {processes}"] if count else []
 
 
 def _end(config: Config, journal: Journal, outcome: Outcome) -> None:

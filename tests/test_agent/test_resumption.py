@@ -221,4 +221,4 @@ def test_what_the_killed_run_left_running_is_killed_and_told(crashed: Agent) -> 
     (outcome,) = resumed(crashed)
     assert left.wait(10) != 0
     assert is_back(crashed)
-    assert "1 processes that it had started were still running and were killed" in outcome.data["findings"]
+    assert "what it had started still ran and was killed: 1 process" in outcome.data["findings"]
