@@ -92,4 +92,4 @@ def test_worker_that_is_killed_is_reported_interrupted(
     outcome = orchestrator.outcome(task)
     assert outcome is not None
     assert outcome["status"] == "interrupted"
-    assert "were killed" in outcome["error"]["message"]
+    assert "still ran and was killed: 1 process" in outcome["error"]["message"]

@@ -186,7 +186,7 @@ def test_command_of_a_killed_agent_is_ended_by_the_next_run(agent: Agent) -> Non
     runs = agent.json("history")
     assert running(f"sleep {marker}") == []
     assert runs[0]["outcome"]["status"] == "interrupted"
-    assert "still running and were killed" in runs[0]["outcome"]["error"]["message"]
+    assert "what it had started still ran and was killed" in runs[0]["outcome"]["error"]["message"]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 130), (signal.SIGINT, 130), (signal.SIGHUP, 130)])
