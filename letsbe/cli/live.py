@@ -34,9 +34,13 @@ def run_live(runner: Runner, request: Request, output: str) -> int:
 
     runner.on_live = show
     outcome = runner.run(request)
+    if outcome.error is None and not outcome.data.get("errors"):
+        return EXIT_OK
+    from letsbe.cli.draw import printable
+
     if outcome.error is not None:
-        sys.stderr.write(f"{outcome.error.message}\n{outcome.error.hint}\n")
+        sys.stderr.write(f"{printable(outcome.error.message)}\n{printable(outcome.error.hint)}\n")
         return exit_code(outcome)
-    for one in outcome.data.get("errors") or []:
-        sys.stderr.write(f"{one['container']}: {one['message']}\n")
+    for one in outcome.data["errors"]:
+        sys.stderr.write(printable(f"{one['container']}: {one['message']}") + "\n")
     return EXIT_OK

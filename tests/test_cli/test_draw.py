@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from letsbe.cli import output
 from letsbe.cli.draw import draw_outcome
 from letsbe.cli.output import emit_outcome
 from letsbe.protocol import Outcome
@@ -110,3 +111,16 @@ def test_brackets_in_what_others_wrote_are_shown(capsys: pytest.CaptureFixture[s
     table.add_row("[error] no room left, password [redacted]")
     console().print(table)
     assert "[error] no room left, password [redacted]" in capsys.readouterr().out
+
+
+def test_findings_and_tasks_do_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    from letsbe.agent.checkup.finding import Finding
+    from letsbe.agent.condition import Task
+    from letsbe.cli import doctor, status
+
+    hostile = "a\x1b[2Jb\u202ec"
+    doctor._draw([Finding(check="disk", status="fail", observed=hostile, hint=hostile)])
+    output.console().print(status._tasks([Task(id="1", type="ECHO", origin="local", since=None, message=hostile)]))
+    said = capsys.readouterr().out
+    assert said.count("a\\x1b[2Jb\\u202ec") == 3
+    assert "\x1b" not in said
