@@ -18,7 +18,7 @@ import msgspec
 from letsbe.agent import audit
 from letsbe.agent.audit import Link
 from letsbe.agent.journal_file import JournalFile, unusable
-from letsbe.agent.journal_rows import ChangeRow, Run
+from letsbe.agent.journal_rows import ChangeRow, Run, run_of
 from letsbe.agent.processes_alive import this_process
 from letsbe.decoding import convert
 from letsbe.errors import LetsbeError
@@ -148,21 +148,21 @@ class Journal(JournalFile):
     def get(self, run_id: str) -> Run | None:
         """One run, by its id."""
         rows = self._rows("SELECT * FROM run WHERE id = ?", run_id)
-        return _run(rows[0]) if rows else None
+        return run_of(rows[0]) if rows else None
 
     def matching(self, prefix: str) -> list[Run]:
         """The runs whose id begins with ``prefix``, at most two."""
         rows = self._rows("SELECT * FROM run WHERE substr(id, 1, ?) = ? LIMIT 2", len(prefix), prefix)
-        return [_run(row) for row in rows]
+        return [run_of(row) for row in rows]
 
     def latest(self, limit: int) -> list[Run]:
         """The newest runs, newest first."""
-        return [_run(row) for row in self._rows("SELECT * FROM run ORDER BY id DESC LIMIT ?", limit)]
+        return [run_of(row) for row in self._rows("SELECT * FROM run ORDER BY id DESC LIMIT ?", limit)]
 
     def in_state(self, state: str, limit: int = 1000) -> list[Run]:
         """Runs in a state, oldest first."""
         rows = self._rows("SELECT * FROM run WHERE state = ? ORDER BY id LIMIT ?", state, limit)
-        return [_run(row) for row in rows]
+        return [run_of(row) for row in rows]
 
     def unclaimed(self) -> list[Run]:
         """Tasks of the orchestrator that it has not yet said are ours, oldest first."""
@@ -170,7 +170,7 @@ class Journal(JournalFile):
             "SELECT * FROM run WHERE claimed_at IS NULL AND attempt_id IS NOT NULL"
             " AND state IN ('received', 'finished') ORDER BY id"
         )
-        return [_run(row) for row in rows]
+        return [run_of(row) for row in rows]
 
     def forget(self, run_id: str) -> None:
         """A task that never became ours."""
@@ -190,14 +190,14 @@ class Journal(JournalFile):
         rows = self._rows(
             "SELECT * FROM run WHERE state IN ('received', 'started') AND attempt_id IS NOT NULL ORDER BY id"
         )
-        return [_run(row) for row in rows]
+        return [run_of(row) for row in rows]
 
     def outbox(self, limit: int = 1000) -> list[Run]:
         """Finished tasks of the orchestrator whose outcome it does not have yet, oldest first."""
         rows = self._rows(
             "SELECT * FROM run WHERE state = 'finished' AND claimed_at IS NOT NULL ORDER BY id LIMIT ?", limit
         )
-        return [_run(row) for row in rows]
+        return [run_of(row) for row in rows]
 
     def outbox_depth(self) -> int:
         """How many outcomes wait to be delivered."""
@@ -235,18 +235,6 @@ class Journal(JournalFile):
         rows = self._rows("SELECT * FROM change WHERE run_id = ? ORDER BY seq", run_id)
         return [convert(dict(row), ChangeRow) for row in rows]
 
-    def fact(self, name: str) -> str | None:
-        """A remembered value (breaker, last poll, ...)."""
-        rows = self._rows("SELECT value FROM fact WHERE name = ?", name)
-        return str(rows[0][0]) if rows else None
-
-    def remember(self, name: str, value: str | None) -> None:
-        """Remember a value; None forgets it."""
-        if value is None:
-            self._write("DELETE FROM fact WHERE name = ?", name)
-        else:
-            self._write("INSERT OR REPLACE INTO fact (name, value) VALUES (?, ?)", name, value)
-
     def prune(self) -> list[str]:
         """Drop what is past 90 days or 10,000 rows; returns the dropped ids.
 
@@ -280,7 +268,7 @@ class Journal(JournalFile):
         """Every run with the files that it changed, oldest first, one at a time; others may write meanwhile."""
         with self._reading():
             for row in self._db.execute("SELECT * FROM run ORDER BY id"):
-                yield _run(row), self.changes(row["id"])
+                yield run_of(row), self.changes(row["id"])
 
     def finished_after(self, seq: int, limit: int) -> list[tuple[int, Run]]:
         """Runs that ended after a row of the audit chain, each with the number of the row that tells it."""
@@ -290,7 +278,7 @@ class Journal(JournalFile):
             seq,
             limit,
         )
-        return [(row["audit_seq"], _run(row)) for row in rows]
+        return [(row["audit_seq"], run_of(row)) for row in rows]
 
     def _insert(self, run: Run, event: str) -> None:
         fields = msgspec.structs.asdict(run)
@@ -309,7 +297,3 @@ class Journal(JournalFile):
         with self._writing():
             if self._db.execute(sql, parameters).rowcount:
                 audit.append(self._db, run_id, event, **facts)
-
-
-def _run(row: sqlite3.Row) -> Run:
-    return convert({key: row[key] for key in Run.__struct_fields__}, Run)

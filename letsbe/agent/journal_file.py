@@ -18,7 +18,10 @@ BUSY_S = 30.0
 
 
 class JournalFile:
-    """``state.db`` of one state directory; made when it isn't there. Raises ``state_unusable``."""
+    """``state.db`` of one state directory, and facts that are remembered in it; made when it isn't there.
+
+    Raises ``state_unusable``.
+    """
 
     def __init__(self, state_dir: str) -> None:
         self.state_dir = state_dir
@@ -35,6 +38,18 @@ class JournalFile:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+    def fact(self, name: str) -> str | None:
+        """A remembered value (breaker, last poll, ...)."""
+        rows = self._rows("SELECT value FROM fact WHERE name = ?", name)
+        return str(rows[0][0]) if rows else None
+
+    def remember(self, name: str, value: str | None) -> None:
+        """Remember a value; None forgets it."""
+        if value is None:
+            self._write("DELETE FROM fact WHERE name = ?", name)
+        else:
+            self._write("INSERT OR REPLACE INTO fact (name, value) VALUES (?, ?)", name, value)
 
     def _write(self, sql: str, *parameters: Any) -> None:
         self._rows(sql, *parameters)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from msgspec import Struct
 
 from letsbe.agent.processes_alive import ProcessIdentity, is_alive
-from letsbe.decoding import decode
+from letsbe.decoding import convert, decode
 from letsbe.protocol import Outcome
 
 
@@ -71,3 +73,8 @@ class ChangeRow(Struct, kw_only=True):
         """
         before, after = self.before_sha256, self.after_sha256
         return self.temporary is None and before is not None and after is not None and before != after
+
+
+def run_of(row: sqlite3.Row) -> Run:
+    """The run that a row of the file stands for; it may hold more columns."""
+    return convert({key: row[key] for key in Run.__struct_fields__}, Run)
