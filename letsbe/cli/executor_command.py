@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from letsbe.cli.forms import further_forms
-from letsbe.cli.options import Seconds, config_option, output_option, verbose_option
+from letsbe.cli.options import config_option, output_option, verbose_option
 from letsbe.errors import LetsbeError
 from letsbe.executors import executor_class
 from letsbe.executors.base import BaseExecutor
+from letsbe.seconds import Seconds
 
 _MAX_STDIN = 8 * 1024 * 1024 + 1
 

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import Any
 
 import click
 
 OUTPUT_MODES = ("auto", "text", "json")
-
-
-class Seconds(click.FloatRange):
-    """A number of seconds in a range. NaN is in none: every comparison with it is false, so Click lets it through."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The number."""
-        seconds: float = super().convert(value, param, ctx)
-        if math.isnan(seconds):
-            self.fail(f"{value!r} is no number of seconds", param, ctx)
-        return seconds
 
 
 def output_option(*further: str) -> click.Option:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import click
 
 from letsbe.orchestrator.home import DEFAULT_HOME
@@ -44,14 +41,3 @@ class Label(click.ParamType[tuple[str, str]]):
         if not key or not equals:
             self.fail(f"{value!r} is not key=value", param, ctx)
         return key, text
-
-
-class Seconds(click.FloatRange):
-    """A number of seconds in a range. NaN is in none: every comparison with it is false, so Click lets it through."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The number."""
-        seconds: float = super().convert(value, param, ctx)
-        if math.isnan(seconds):
-            self.fail(f"{value!r} is no number of seconds", param, ctx)
-        return seconds

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from letsbe.errors import EXIT_FAILED, EXIT_OK, EXIT_TIMED_OUT, LetsbeError, fate
-from letsbe.orchestrator.cli_options import Label, Seconds, home_option, output_option
+from letsbe.orchestrator.cli_options import Label, home_option, output_option
 from letsbe.orchestrator.output import draw_outcome, draw_table, is_text, write_json
 from letsbe.protocol import Outcome
+from letsbe.seconds import Seconds
 
 if TYPE_CHECKING:
     from letsbe.orchestrator.store import Store

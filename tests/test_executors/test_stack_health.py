@@ -86,7 +86,7 @@ services:
     container_name: "{project}-own"
     stop_grace_period: 0s
     tmpfs: [/declared]
-    working_dir: /work/
+    working_dir: /srv/
     security_opt: ["systempaths=unconfined"]
     cpus: 1.35
     depends_on: {off: {condition: service_started, required: false}}
@@ -126,7 +126,7 @@ LABEL of.image=yes
 EXPOSE 8080 9000/udp
 VOLUME /declared /undeclared
 USER 7
-WORKDIR /work
+WORKDIR /srv
 STOPSIGNAL SIGQUIT
 HEALTHCHECK --interval=20s CMD true
 ENTRYPOINT ["sleep"]
