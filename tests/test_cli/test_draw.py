@@ -124,3 +124,14 @@ def test_findings_and_tasks_do_not_steer_the_terminal(capsys: pytest.CaptureFixt
     said = capsys.readouterr().out
     assert said.count("a\\x1b[2Jb\\u202ec") == 3
     assert "\x1b" not in said
+
+
+def test_what_went_wrong_while_lines_came_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    from letsbe.cli.live import run_live
+
+    class Ended:
+        def run(self, _request: object) -> Outcome:
+            return outcome("LOG_TAIL", {"errors": [{"container": "web", "message": "a\x1b[2J"}]})
+
+    assert run_live(Ended(), None, "json") == 0  # type: ignore[arg-type]
+    assert capsys.readouterr().err == "web: a\\x1b[2J\n"
